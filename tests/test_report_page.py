@@ -20,9 +20,10 @@ from zarrfeed.pictures.palette import Palette
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.report import sample_view, sampled
 from zarrfeed_tools.report.choice import Choice, Place
+from zarrfeed_tools.report.class_rows import ClassRow, ClassTable
 from zarrfeed_tools.report.collection import collect_facts
 from zarrfeed_tools.report.distributions import describe_intensities
-from zarrfeed_tools.report.facts import ClassRow, ClassTable, Finding, Skipped, Unit
+from zarrfeed_tools.report.facts import Finding, Skipped, Unit
 from zarrfeed_tools.report.page import render, write_page
 from zarrfeed_tools.report.sample_view import View
 from zarrfeed_tools.report.sampled import Sampled, look_at_samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -193,6 +194,13 @@ def test_a_split_without_images_is_named(tmp_path):
     assert list(found.unread) == ["numbers"]
     assert "needed a field of images" in found.unread["numbers"]
     assert len(found.views) == 1
+
+
+def test_images_are_looked_at_when_the_masks_are_lost(tmp_path):
+    store = pack(tmp_path / "a.zarr", "train", {"a": cell_sample(1)})
+    shutil.rmtree(store / "train" / "mask")
+    [view] = look(store).views.values()
+    assert (view.overlay, view.error, view.size) == (None, "", (48, 64))
 
 
 @pytest.mark.parametrize(

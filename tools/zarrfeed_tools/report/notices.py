@@ -209,7 +209,7 @@ def checks_of(report: Report, sampled: Sampled) -> tuple[list[str], list[tuple[s
             clean.append(what)
     if report.leakage is not None and not report.leakage.count:
         clean.append("names in several splits")
-    if report.same_image is not None and not sampled.relabelled:
+    if report.same_image is not None and sampled.palettes and not sampled.relabelled:
         left = unconfirmed(report.same_image, sampled.views)
         if left:
             unchecked["images with several masks"] = [

@@ -70,6 +70,12 @@ class SampleReader:
             self._keys = list(self._cases)
             self._table = CaseTable.of_sizes(self._cases.sizes, self._cases.tile_size)
 
+    @property
+    def row_nbytes(self) -> int:
+        """Bytes of the image and the mask of a sample, or of a tile."""
+        names = [self.image, *([self.mask] if self.mask else [])]
+        return sum(self.split.layouts[name].sample_nbytes for name in names)
+
     def key(self, number: int) -> str:
         """Return the key of a sample or case; ``sample N`` where the store has no keys."""
         if self._cases is not None:
@@ -180,7 +186,7 @@ def _with_channels(image: NDArray[Any], axes: int) -> NDArray[Any]:
 
 def _image_of(split: Split) -> str:
     """Return the field that is the image: that of this name, or the first one of this role."""
-    fields = fields_of(split, list(split.default_fields))
+    fields = fields_of(split, [name for name in split.default_fields if name in split.layouts])
     pictures = [field for field in fields if 3 <= len(field.shape) <= 5 and field.name != MASK]
     for field in sorted(pictures, key=lambda field: (field.name != IMAGE, field.role != "image")):
         return field.name
@@ -190,4 +196,4 @@ def _image_of(split: Split) -> str:
 
 
 def _mask_of(split: Split) -> str | None:
-    return MASK if MASK in split.default_fields else None
+    return MASK if MASK in split.default_fields and MASK in split.layouts else None

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed import Split
     from zarrfeed.pictures.palette import Palette
     from zarrfeed_convert import OnProgress
     from zarrfeed_tools.report.facts import Report, Unit
@@ -123,7 +122,7 @@ def look_at_samples(facts: Report, path: Path, progress: OnProgress) -> Sampled:
         counts,
         richest_samples([splits[name] for name in counts]),
         [place for place in named_places(facts) if place.split in counts],
-        most_samples(splits[name] for name in counts),
+        most_samples(readers[name] for name in counts),
     )
     views: dict[Place, View] = {}
     for done, place in enumerate(choice.all):
@@ -170,13 +169,10 @@ def named_places(facts: Report) -> list[Place]:
     return [Place(unit.split, unit.number) for turn in turns for unit in turn if unit is not None]
 
 
-def most_samples(splits: Iterable[Split]) -> int:
+def most_samples(readers: Iterable[SampleReader]) -> int:
     """Return how many samples to look at: fewer than 300 where samples are large."""
-    largest = 1
-    for split in splits:
-        nbytes = sum(split.layouts[name].sample_nbytes for name in split.batch_fields)
-        largest = max(largest, nbytes)
-    return min(MOST_SAMPLES, max(_FEWEST_SAMPLES, _MOST_NBYTES // largest))
+    largest = max((reader.row_nbytes for reader in readers), default=1)
+    return min(MOST_SAMPLES, max(_FEWEST_SAMPLES, _MOST_NBYTES // max(1, largest)))
 
 
 def _look(reader: SampleReader, number: int) -> View:
