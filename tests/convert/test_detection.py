@@ -180,6 +180,26 @@ def ome(at: Path) -> None:
     write_ome(at / "train.ome.zarr", np.ones((3, *SHAPE), np.uint8), "zyx")
 
 
+def mask_folders(at: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("id1", "id2"):
+            folder = at / f"stage1_{split}" / name
+            pictures(folder / "images", f"{name}.png")
+            pictures(folder / "masks", "1.png", "2.png", bands=1)
+
+
+def class_masks(at: Path) -> None:
+    pictures(at / "images", "a.png", "b.png")
+    pictures(at / "masks/car", "a.png", bands=1)
+    pictures(at / "masks/road", "a.png", "b.png", bands=1)
+
+
+def run_lengths(at: Path) -> None:
+    pictures(at / "train_images", "a.png")
+    pictures(at / "test_images", "b.png")
+    (at / "train.csv").write_text("ImageId,EncodedPixels\na.png,1 5\n", "utf-8")
+
+
 def inside_one_folder(at: Path) -> None:
     two_folders("dataset/train/images", "dataset/train/masks")(at)
 
@@ -199,6 +219,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, int]] = {
     "CamVid": (two_folders("train", "trainannot"), "camvid", 2),
     "COCO": (coco, "coco", 1),
     "Roboflow": (roboflow, "coco", 1),
+    "a folder per image": (mask_folders, "mask-folders", 2),
+    "masks/CLASS": (class_masks, "class-masks", 2),
+    "Kaggle": (run_lengths, "rle-csv", 1),
     "VOC": (voc, "voc", 1),
     "GeoTIFF": (geotiffs, "geotiff", 1),
     "TIFF stacks": (stacks, "tiff", 3),
@@ -287,8 +310,13 @@ def test_where_two_fit_the_user_is_asked(tmp_path: Path) -> None:
 
 def test_images_beside_unknown_annotations_are_not_taken_for_images_alone(tmp_path: Path) -> None:
     pictures(tmp_path, "a.png", "b.png")
-    for name in ("a.ann", "b.ann"):
-        (tmp_path / name).write_text("", "utf-8")
+    (tmp_path / "notes.ann").write_text("", "utf-8")
+    (tmp_path / "README.txt").write_text("", "utf-8")
+    assert detect_formats(tmp_path, "train") == []
+    (tmp_path / "notes.ann").unlink()
+    (tmp_path / "README.txt").unlink()
+    assert len(detect_formats(tmp_path, "train")) == 1
+    (tmp_path / "boxes.csv").write_text("image,x,y\n", "utf-8")
     assert detect_formats(tmp_path, "train") == []
 
 

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few, plural
-from zarrfeed_convert.detection import file_formats, known_datasets, mask_layouts
+from zarrfeed_convert.detection import (
+    annotation_files,
+    file_formats,
+    known_datasets,
+    mask_layouts,
+)
 from zarrfeed_convert.detection.listing import look
 
 if TYPE_CHECKING:
@@ -21,13 +26,13 @@ _STAGES = (
     (
         known_datasets.by_folders,
         known_datasets.by_dataset_json,
-        known_datasets.by_annotation_tool,
-        known_datasets.by_label_studio,
+        annotation_files.by_annotation_tool,
+        annotation_files.by_label_studio,
         mask_layouts.by_mask_folders,
         mask_layouts.by_rle_csv,
     ),
     (
-        known_datasets.by_coco,
+        annotation_files.by_coco,
         file_formats.by_images,
         file_formats.by_volumes,
         file_formats.by_dicom,

@@ -10,8 +10,9 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import array_names, is_dicom, is_ome, tiff_kind
 from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.mask_layouts import is_per_class
 from zarrfeed_convert.detection.sides import find_sides, told
-from zarrfeed_convert.detection.split_names import is_of, is_of_another
+from zarrfeed_convert.detection.split_names import chosen_by_split, is_of, is_of_another
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -24,7 +25,7 @@ _IMAGES = (*sorted(EXTENSIONS), *_TIFF[2:])
 # Format → endings of its volumes.
 _VOLUMES = (
     ("nifti", (".nii", ".nii.gz")),
-    ("itk", (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz")),
+    ("itk", (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz", ".mrc")),
 )
 # Format → endings of its files, each of which has images and masks in it.
 _RECORDS = (
@@ -49,6 +50,10 @@ def by_images_alone(listing: Listing, split: str) -> Iterator[Candidate]:
 
 def _of_images(listing: Listing, split: str) -> Iterator[Candidate]:
     for sides in find_sides(listing, split, _IMAGES):
+        if is_per_class(listing, sides, _IMAGES):
+            why = f"{told(sides, listing, _IMAGES)}; a mask file for each class"
+            yield Candidate("class-masks", why, _arguments(listing, sides))
+            continue
         tiffs = [listing.path(file) for file in listing.files(sides.images, _TIFF)]
         kind = tiff_kind(tiffs[0]) if tiffs else "paired"
         why = told(sides, listing, _IMAGES)
@@ -93,7 +98,7 @@ def by_records(listing: Listing, split: str) -> Iterator[Candidate]:
 def by_arrays(listing: Listing, split: str) -> Iterator[Candidate]:
     """Find NPZ and HDF5 files whose arrays are called like images and masks."""
     for kind, endings in _ARRAYS:
-        files = _of_split(listing, split, endings)
+        files = chosen_by_split(sorted(listing.files("", endings)), split)
         names = array_names(listing.path(files[0])) if files else []
         images = [name for name in names if _IMAGE_ARRAY.fullmatch(name)]
         masks = [name for name in names if _MASK_ARRAY.fullmatch(name)]
@@ -132,7 +137,7 @@ def _glob_of(names: Sequence[str]) -> str:
 def _one_per_folder(
     listing: Listing, split: str, kind: str, endings: Collection[str]
 ) -> Iterator[Candidate]:
-    files = _of_split(listing, split, endings)
+    files = chosen_by_split(sorted(listing.files("", endings)), split)
     for folder in dict.fromkeys(file.rpartition("/")[0] for file in files):
         names = [file.rpartition("/")[2] for file in files if file.rpartition("/")[0] == folder]
         every = listing.count(folder, endings) == len(names)
@@ -146,13 +151,6 @@ def _one_per_folder(
 def _shared_start(names: Sequence[str]) -> str:
     start = os.path.commonprefix(list(names))  # noqa: RUF071 (of characters is what we want)
     return start.rstrip("0123456789") if len(names) > 1 else start
-
-
-def _of_split(listing: Listing, split: str, endings: Collection[str]) -> list[str]:
-    """Return the files of a split; those that no split's name says if none says this one."""
-    files = sorted(listing.files("", endings))
-    own = [file for file in files if is_of(file, split)]
-    return own or [file for file in files if not is_of_another(file, split)]
 
 
 def _parts_of(listing: Listing, split: str) -> list[str]:

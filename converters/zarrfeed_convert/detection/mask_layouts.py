@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,16 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import edges
 from zarrfeed_convert.detection.listing import join
-from zarrfeed_convert.detection.split_names import is_of, is_of_another
+from zarrfeed_convert.detection.split_names import chosen_by_split, is_of, is_of_another
+from zarrfeed_convert.sources.binary_masks.class_layouts import places_of
 from zarrfeed_convert.sources.run_length.columns import columns_of
 from zarrfeed_convert.sources.run_length.csv_records import cells_of, delimiter_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from zarrfeed_convert.detection.listing import Listing
+    from zarrfeed_convert.detection.sides import Sides
 
 _LINES = 1000  # of a CSV file
 _RUNS = re.compile(r"\d+ \d+( \d+ \d+)*( \d+)?")  # the end of a long cell may be cut off
@@ -27,7 +30,7 @@ _RUNS = re.compile(r"\d+ \d+( \d+ \d+)*( \d+)?")  # the end of a long cell may b
 def by_mask_folders(listing: Listing, split: str) -> Iterator[Candidate]:
     """Find folders of folders with one image and its masks, as of the Data Science Bowl 2018."""
     found = [path for path in listing.folders if _has_mask_folders(listing, path, split)]
-    for path in _of_split(found, split):
+    for path in chosen_by_split(found, split):
         where = f"{path}/ has" if path else "it has"
         yield Candidate(
             "mask-folders",
@@ -58,7 +61,7 @@ def by_rle_csv(listing: Listing, split: str) -> Iterator[Candidate]:
             images = _folder_of(listing, names) if names else None
             if images is not None:
                 found[file] = images
-    for file in _of_split([*found], split):
+    for file in chosen_by_split(found, split):
         images = found[file]
         yield Candidate(
             "rle-csv",
@@ -99,7 +102,18 @@ def _folder_of(listing: Listing, names: Sequence[str]) -> str | None:
     return None
 
 
-def _of_split(paths: Sequence[str], split: str) -> list[str]:
-    """Return the paths of a split; those that no split's name says if none says this one."""
-    own = [path for path in paths if is_of(path, split)]
-    return own or [path for path in paths if not is_of_another(path, split)]
+def is_per_class(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
+    """Return whether mask files show single classes of images, by their names."""
+    if not sides.masks or sides.suffix:
+        return False
+    images = _stems(listing, sides.images, endings)
+    with suppress(SourceError):
+        places = places_of(images, _stems(listing, sides.masks, endings))
+        return len({place.label for place in places.values()}) > 1
+    return False
+
+
+def _stems(listing: Listing, folder: str, endings: Collection[str]) -> dict[str, str]:
+    start = len(folder) + 1 if folder else 0
+    files = listing.files(folder, endings)
+    return {stem: stem for file in files for stem in [file[start:].rpartition(".")[0]]}

@@ -20,6 +20,7 @@ _MASKS = re.compile(
     r"(masks?|labels?|annotations?|annots?|gt|ground_?truths?|targets?|y|seg(mentations?)?"
     r"|segmentationclass|labelst[rs])"
 )
+_DESCRIPTIONS = (".csv", ".json", ".xml", ".yaml")
 _SUFFIX = re.compile(r"[_-](masks?|labels?|seg(mentation)?|gt|annot(ation)?|l)$", re.IGNORECASE)
 
 
@@ -177,10 +178,11 @@ def _exist(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
 
 
 def _are_most(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
-    """Whether most files are images; others, if they are many, may be annotations."""
+    """Whether most files are images; others may be annotations, if they are many or tables."""
     images = listing.count(sides.images, endings)
     total = sum(listing.folders[path].endings.total() for path in listing.below(sides.images))
-    return 2 * (total - images) < images
+    described = listing.count("", _DESCRIPTIONS)
+    return 2 * (total - images) < images and not described
 
 
 def _pair(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:

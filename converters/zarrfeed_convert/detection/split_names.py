@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from zarrfeed_convert.sources.annotations.subsets import SAME, names_of_subset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def names_of(split: str) -> tuple[str, ...]:
@@ -39,6 +43,21 @@ def is_of_another(name: str, split: str) -> bool:
     """
     others = (known for names in SAME for known in names if known not in names_of(split))
     return not is_of(name, split) and any(re.search(_word(known), name.lower()) for known in others)
+
+
+def chosen_by_split(paths: Iterable[str], split: str) -> list[str]:
+    """Return the paths that belong to a split; those that no split's name says if none does.
+
+    Examples
+    --------
+    >>> chosen_by_split(["a_train.json", "a_val.json"], "train")
+    ['a_train.json']
+    >>> chosen_by_split(["a.json", "a_val.json"], "train")
+    ['a.json']
+    """
+    known = list(paths)
+    own = [path for path in known if is_of(path, split)]
+    return own or [path for path in known if not is_of_another(path, split)]
 
 
 def _word(known: str) -> str:
