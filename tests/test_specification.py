@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import xxhash
@@ -15,7 +16,7 @@ import zarr
 
 from doc_blocks import blocks_of
 from prediction_models import Bright
-from zarrfeed import GridPatches, predict
+from zarrfeed import FrontEnd, GridPatches, predict
 from zarrfeed.store.schema import DESCRIPTIVE
 from zarrfeed_convert import convert, repack
 
@@ -78,7 +79,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def test_the_page_says_the_files_that_there_are(stores: dict[str, Path]) -> None:
+def test_the_stores_have_several_files(stores: dict[str, Path]) -> None:
     """So that what follows tests more than one shard and chunk."""
     files = sorted(stores["samples raw"].glob("image/c/*/0/0/0"))
     assert [path.parts[-4] for path in files] == ["0", "1", "2"]
@@ -216,6 +217,65 @@ def test_dhash_is_as_the_page_says(
     split = reader["Split"](stores[kind])
     found = [looks(split["image"][row]) for row in range(split["image"].shape[0])]
     assert split["dhash"].all().tolist() == found
+
+
+def write_by_hand(folder: Path, values: NDArray[Any], *, chunk_rows: int, shard_rows: int) -> None:
+    """Write a field as the page says it, raw, with nothing but NumPy."""
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    inner = {
+        "chunk_shape": [chunk_rows, *values.shape[1:]],
+        "codecs": codecs,
+        "index_codecs": [*codecs, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    grid = {"chunk_shape": [shard_rows, *values.shape[1:]]}
+    known = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": values.shape,
+        "data_type": values.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": grid},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [{"name": "sharding_indexed", "configuration": inner}],
+    }
+    for shard in range(-(-len(values) // shard_rows)):
+        rows = values[shard * shard_rows : (shard + 1) * shard_rows]
+        index = np.full((shard_rows // chunk_rows, 2), 2**64 - 1, "<u8")
+        content = b""
+        for chunk in range(-(-len(rows) // chunk_rows)):
+            held = rows[chunk * chunk_rows : (chunk + 1) * chunk_rows]
+            whole = np.zeros((chunk_rows, *values.shape[1:]), values.dtype.newbyteorder("<"))
+            whole[: len(held)] = held
+            index[chunk] = len(content), whole.nbytes
+            content += whole.tobytes()
+        table = index.tobytes()
+        path = folder.joinpath("c", str(shard), *"0" * (values.ndim - 1))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content + table + google_crc32c.value(table).to_bytes(4, "little"))
+    (folder / "zarr.json").write_text(json.dumps(known))
+
+
+def test_a_store_that_was_written_by_the_page_feeds(tmp_path: Path, reader: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 255, (7, 6, 5, 3), "uint8")
+    mask = random.integers(0, 2, (7, 6, 5)).astype("uint16")
+    root = {"format": 1, "classes": ["a", "b"], "ignore": None}
+    attributes = {"format": 1, "fields": ["image", "mask"], "samples": 7}
+    for folder, own in ((tmp_path, root), (tmp_path / "train", attributes)):
+        group = {"zarr_format": 3, "node_type": "group", "attributes": {"zarrfeed": own}}
+        folder.mkdir(exist_ok=True)
+        (folder / "zarr.json").write_text(json.dumps(group))
+    write_by_hand(tmp_path / "train/image", image, chunk_rows=2, shard_rows=4)
+    write_by_hand(tmp_path / "train/mask", mask, chunk_rows=1, shard_rows=7)
+    with FrontEnd(tmp_path / "train", 4, shuffle=False, workers=0) as fed:
+        assert (fed.classes, fed.ignore) == (("a", "b"), None)
+        batches = list(fed)
+    np.testing.assert_array_equal(np.concatenate([batch[0] for batch in batches]), image)
+    np.testing.assert_array_equal(np.concatenate([batch[1] for batch in batches]), mask)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "train/image"), image)
+    field = reader["Split"](tmp_path / "train")["mask"]
+    np.testing.assert_array_equal(np.stack([field[row] for row in range(7)]), mask)
 
 
 def written(folder: Path) -> Iterator[Path]:
