@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
 import pytest
 import xxhash
@@ -16,6 +15,7 @@ import zarr
 
 from doc_blocks import blocks_of
 from prediction_models import Bright
+from specified_writer import write_field
 from zarrfeed import FrontEnd, GridPatches, predict
 from zarrfeed.store.schema import DESCRIPTIVE
 from zarrfeed_convert import convert, repack
@@ -219,43 +219,6 @@ def test_dhash_is_as_the_page_says(
     assert split["dhash"].all().tolist() == found
 
 
-def write_by_hand(folder: Path, values: NDArray[Any], *, chunk_rows: int, shard_rows: int) -> None:
-    """Write a field as the page says it, raw, with nothing but NumPy."""
-    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    inner = {
-        "chunk_shape": [chunk_rows, *values.shape[1:]],
-        "codecs": codecs,
-        "index_codecs": [*codecs, {"name": "crc32c"}],
-        "index_location": "end",
-    }
-    grid = {"chunk_shape": [shard_rows, *values.shape[1:]]}
-    known = {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": values.shape,
-        "data_type": values.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": grid},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": 0,
-        "codecs": [{"name": "sharding_indexed", "configuration": inner}],
-    }
-    for shard in range(-(-len(values) // shard_rows)):
-        rows = values[shard * shard_rows : (shard + 1) * shard_rows]
-        index = np.full((shard_rows // chunk_rows, 2), 2**64 - 1, "<u8")
-        content = b""
-        for chunk in range(-(-len(rows) // chunk_rows)):
-            held = rows[chunk * chunk_rows : (chunk + 1) * chunk_rows]
-            whole = np.zeros((chunk_rows, *values.shape[1:]), values.dtype.newbyteorder("<"))
-            whole[: len(held)] = held
-            index[chunk] = len(content), whole.nbytes
-            content += whole.tobytes()
-        table = index.tobytes()
-        path = folder.joinpath("c", str(shard), *"0" * (values.ndim - 1))
-        path.parent.mkdir(parents=True)
-        path.write_bytes(content + table + google_crc32c.value(table).to_bytes(4, "little"))
-    (folder / "zarr.json").write_text(json.dumps(known))
-
-
 def test_a_store_that_was_written_by_the_page_feeds(tmp_path: Path, reader: dict[str, Any]) -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 255, (7, 6, 5, 3), "uint8")
@@ -266,8 +229,8 @@ def test_a_store_that_was_written_by_the_page_feeds(tmp_path: Path, reader: dict
         group = {"zarr_format": 3, "node_type": "group", "attributes": {"zarrfeed": own}}
         folder.mkdir(exist_ok=True)
         (folder / "zarr.json").write_text(json.dumps(group))
-    write_by_hand(tmp_path / "train/image", image, chunk_rows=2, shard_rows=4)
-    write_by_hand(tmp_path / "train/mask", mask, chunk_rows=1, shard_rows=7)
+    write_field(tmp_path / "train/image", image, chunk_rows=2, shard_rows=4)
+    write_field(tmp_path / "train/mask", mask, chunk_rows=1, shard_rows=7)
     with FrontEnd(tmp_path / "train", 4, shuffle=False, workers=0) as fed:
         assert (fed.classes, fed.ignore) == (("a", "b"), None)
         batches = list(fed)
