@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import xxhash
@@ -18,7 +19,7 @@ from prediction_models import Bright
 from specified_writer import write_field
 from zarrfeed import FrontEnd, GridPatches, predict
 from zarrfeed.store.schema import DESCRIPTIVE
-from zarrfeed_convert import convert, repack
+from zarrfeed_convert import convert, open_source, repack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,6 +250,13 @@ def written(folder: Path) -> Iterator[Path]:
     overlapping = [{"image": grey, "mask": random.random((9, 8, 2)) > 0.5}]
     convert(overlapping, folder / "overlapping.zarr", split="train", workers=1)
     yield folder / "overlapping.zarr" / "train"
+    bowl = folder / "bowl" / "a"
+    for name, shape in (("images/a.png", (6, 5, 3)), ("masks/1.png", (6, 5))):
+        (bowl / name).parent.mkdir(parents=True)
+        (bowl / name).write_bytes(imagecodecs.png_encode(np.full(shape, 255, np.uint8)))
+    cells = open_source("mask-folders", {"images": str(bowl.parent), "instances": "keep"})
+    convert(cells, folder / "instances.zarr", split="train", workers=1)
+    yield folder / "instances.zarr" / "train"
     scans = [{**one, "spacing": (2.0, 1.0, 1.0)} for one in cases(3)]
     yield pack(folder, "mm", scans, tile=(8, 16, 16), spacing=(2.0, 1.0, 1.0), pad_value=-1.0)
     flat = pack(folder, "flat", samples((12, 10), 4))
@@ -273,6 +281,6 @@ def test_the_page_names_every_attribute_and_array(tmp_path: Path) -> None:
             )
             named |= {name for known in objects if known for name in known}
         named |= {path.parent.name for path in split.glob("*/zarr.json")}
-    assert {"from_samples", "roles", "not_finite", "prediction", "case_affine"} <= named
+    assert {"from_samples", "roles", "not_finite", "prediction", "instances", "dhash"} <= named
     left_out = {name for name in named | DESCRIPTIVE if f"`{name}`" not in PAGE}
     assert left_out == {"depth"}  # a field of these tests
