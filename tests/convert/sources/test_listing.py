@@ -13,7 +13,7 @@ from zarrfeed import open_split
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.formats import open_source
-from zarrfeed_convert.sources.coco.coco import locate
+from zarrfeed_convert.sources.annotations.named_images import locate
 from zarrfeed_convert.sources.file_discovery import list_files, list_stacks, stem_of
 
 BESIDE = [

@@ -133,9 +133,9 @@ class Ade20k(AnnotatedImages):
             limits,
         )
 
-    def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
+    def _annotated_shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
         """Return the objects of a sample, by ascending number of their class."""
-        path = self._place(sample)
+        path = self._entry(sample)
         values = decode(Path(path), self._limits).values
         if values.shape != (*size, 3) or values.dtype != np.uint8:
             raise ValueError(f"{values.shape} {values.dtype}, where RGB is needed")

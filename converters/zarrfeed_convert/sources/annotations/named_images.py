@@ -11,7 +11,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def images_below(folder: str) -> set[str]:
@@ -50,6 +50,36 @@ def files_by_name(files: set[str]) -> dict[str, str]:
     known = {stem: own[0] for stem, own in stems.items() if len(own) == 1}
     known |= {composed(file): file for file in files}
     return known | {file: file for file in files}
+
+
+def locate(name: str, on_disk: Mapping[str, str]) -> str | None:
+    r"""Find an image by its name in a JSON file, which may begin with folders of another machine.
+
+    Parameters
+    ----------
+    name
+        Name, with slashes or backslashes.
+    on_disk
+        Name → file. Names are listed as they are, and in Unicode normal form C.
+
+    Returns
+    -------
+    str or None
+        The file; None if there is none.
+
+    Examples
+    --------
+    >>> there = {"val/a.jpg": "val/a.jpg", "b.jpg": "b.jpg"}
+    >>> locate("/home/ann/set/val/a.jpg", there), locate("C:\\val\\a.jpg", there)
+    ('val/a.jpg', 'val/a.jpg')
+    """
+    for text in (name, composed(name), composed(name.replace("\\", "/"))):
+        parts = text.split("/")
+        for at in range(len(parts)):
+            found = on_disk.get("/".join(parts[at:]))
+            if found is not None:
+                return found
+    return None
 
 
 def keys_of(files: Sequence[str]) -> list[str]:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.decoding.limits import Limits
+from zarrfeed_convert.sources.annotations.named_images import keys_of, locate
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.coco.shapes import shapes_of
 from zarrfeed_convert.sources.file_discovery import composed, files_below
-from zarrfeed_convert.sources.instances.class_names import BACKGROUND, is_background
+from zarrfeed_convert.sources.instances.class_names import class_ids
 from zarrfeed_convert.sources.instances.drawing import Drawing
-from zarrfeed_convert.sources.instances.drawn_source import DrawnSource
+from zarrfeed_convert.sources.instances.drawn_source import (
+    DrawnSource,
+    naming_shapes,
+    require_annotated_size,
+)
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0, InstanceOptions
 from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
@@ -122,7 +126,7 @@ class CocoJson(DrawnSource):
             )
         self._name_classes(names, drawn=self._index.annotated)
         self._rows, self._files, unlisted = self._find_samples()
-        self._keys = _keys(self._files)
+        self._keys = keys_of(self._files)
         annotated = np.diff(self._index.of_image.ends, prepend=0)
         self._facts = {
             **self._index.facts,
@@ -151,26 +155,12 @@ class CocoJson(DrawnSource):
         return f"{self._masks}[{self._index.names[self._rows[sample]]}]"
 
     def _require_size(self, sample: int, size: tuple[int, int]) -> None:
-        height, width = size
-        needed = tuple(self._index.sizes[self._rows[sample]].tolist())
-        if all(needed) and needed != (height, width):
-            image, mask = self._path(sample), self._entry(sample)
-            turned = "; was it rotated (EXIF orientation)?" if needed == (width, height) else ""
-            raise SourceError(
-                f"{image}: needed {needed[0]}x{needed[1]} (height x width), as {mask} says, found "
-                f"{height}x{width}{turned}; use the image that was annotated"
-                f"{look_up('mask-size')}"
-            )
+        needed = self._index.sizes[self._rows[sample]]
+        require_annotated_size(self._path(sample), self._entry(sample), size, needed)
 
     def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
-        try:
-            found = self._index.annotations(self._rows[sample])
-            return shapes_of(found, self._ids, size)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(
-                f"{self._entry(sample)}: needed shapes of an image of {size[0]}x{size[1]}, found "
-                f"{error}; correct the file, or take the image out of it"
-            ) from error
+        with naming_shapes(self._entry(sample), size):
+            return shapes_of(self._index.annotations(self._rows[sample]), self._ids, size)
 
     def _find_samples(self) -> tuple[list[int], list[str], int]:
         """Find the images to pack.
@@ -220,57 +210,6 @@ class CocoJson(DrawnSource):
         return [files[file] for file in ordered], ordered, unlisted
 
 
-def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str, ...]]:
-    """Return the class id of each category, without gaps, and the names of the classes.
-
-    Examples
-    --------
-    >>> class_ids({1: "person", 3: "car"})
-    ({1: 1, 3: 2}, ('background', 'person', 'car'))
-    """
-    ids: dict[Any, int] = {}
-    names = [BACKGROUND]
-    count = Counter(categories.values())
-    for number, name in categories.items():
-        if is_background(name):
-            ids[number] = 0
-            continue
-        ids[number] = len(names)
-        # Some tools use the same name for a category and its group.
-        names.append(name if name and count[name] == 1 else f"{name} ({number})".strip())
-    return ids, tuple(names)
-
-
-def locate(name: str, on_disk: Mapping[str, str]) -> str | None:
-    r"""Find an image by its name in a JSON file, which may begin with folders of another machine.
-
-    Parameters
-    ----------
-    name
-        Name, with slashes or backslashes.
-    on_disk
-        Name → file. Names are listed as they are, and in Unicode normal form C.
-
-    Returns
-    -------
-    str or None
-        The file; None if there is none.
-
-    Examples
-    --------
-    >>> there = {"val/a.jpg": "val/a.jpg", "b.jpg": "b.jpg"}
-    >>> locate("/home/ann/set/val/a.jpg", there), locate("C:\\val\\a.jpg", there)
-    ('val/a.jpg', 'val/a.jpg')
-    """
-    for text in (name, composed(name), composed(name.replace("\\", "/"))):
-        parts = text.split("/")
-        for at in range(len(parts)):
-            found = on_disk.get("/".join(parts[at:]))
-            if found is not None:
-                return found
-    return None
-
-
 def _below(folder: str) -> set[str]:
     if not Path(folder).is_dir():
         raise SourceError(
@@ -278,8 +217,3 @@ def _below(folder: str) -> set[str]:
             f"{look_up('no-files')}"
         )
     return {Path(path).relative_to(folder).as_posix() for path in files_below(folder)}
-
-
-def _keys(files: Sequence[str]) -> list[str]:
-    stems = [file.removesuffix(Path(file).suffix) for file in files]
-    return stems if len(set(stems)) == len(stems) else list(files)

@@ -16,7 +16,7 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode
 from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
 from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
-from zarrfeed_convert.sources.coco.coco import locate
+from zarrfeed_convert.sources.annotations.named_images import locate
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.instances.drawing import Shape
@@ -120,7 +120,7 @@ class CocoPanoptic(AnnotatedImages):
         self._pngs = _png_files(Path(file))
         super().__init__(Path(images), SegmentIndex(index), index.categories, options, limits)
 
-    def _shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
+    def _annotated_shapes(self, sample: int, size: tuple[int, int]) -> list[Shape]:
         """Return the segments of a sample."""
         found = self._annotations(sample, size)
         if len(found) > 1:

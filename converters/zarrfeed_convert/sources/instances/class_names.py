@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import did_you_mean, few
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 BACKGROUND = "background"
 
@@ -16,6 +17,27 @@ BACKGROUND = "background"
 def is_background(name: str) -> bool:
     """Return whether a class is the background; some tools write ``_background_``."""
     return name.strip(" _").lower() == BACKGROUND
+
+
+def class_ids(categories: Mapping[Any, str]) -> tuple[dict[Any, int], tuple[str, ...]]:
+    """Return the class id of each category, without gaps, and the names of the classes.
+
+    Examples
+    --------
+    >>> class_ids({1: "person", 3: "car"})
+    ({1: 1, 3: 2}, ('background', 'person', 'car'))
+    """
+    ids: dict[Any, int] = {}
+    names = [BACKGROUND]
+    count = Counter(categories.values())
+    for number, name in categories.items():
+        if is_background(name):
+            ids[number] = 0
+            continue
+        ids[number] = len(names)
+        # Some tools use the same name for a category and its group.
+        names.append(name if name and count[name] == 1 else f"{name} ({number})".strip())
+    return ids, tuple(names)
 
 
 def with_background(

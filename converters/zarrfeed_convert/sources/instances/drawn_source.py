@@ -6,17 +6,19 @@ The base class of formats whose masks are drawn.
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.decoding.decode import decode, measure
 from zarrfeed_convert.source import IMAGES_ONLY, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,7 +61,7 @@ class DrawnSource(Source):
     def _require_size(self, sample: int, size: Size) -> None:
         """Refuse an image whose size is not that of its shapes, where the format says it."""
 
-    def _name_classes(self, names: tuple[str, ...], *, drawn: bool) -> None:
+    def _name_classes(self, names: tuple[str, ...], *, drawn: bool, ignored: bool = False) -> None:
         """Set fields and labels.
 
         Parameters
@@ -68,8 +70,10 @@ class DrawnSource(Source):
             Names of the classes by id.
         drawn
             Whether there are masks; if not, images are packed alone.
+        ignored
+            Whether shapes may say themselves that their pixels are ignored.
         """
-        self._ignored = self._instances.ignored(self._drawing, len(names))
+        self._ignored = self._instances.ignored(self._drawing, len(names), labelled=ignored)
         self.fields = self._instances.fields if drawn else IMAGES_ONLY
         self.instances = self._instances.numbered and drawn
         mapped = bool(str(self._options.mask_map)) or not drawn
@@ -121,3 +125,41 @@ class DrawnSource(Source):
             shapes, size, self._drawing, ignored=self._ignored, dtype=self._dtype, name=name
         )
         return ids if self._instances.numbered else self._options.mask(ids, name=name)
+
+
+@contextmanager
+def naming_shapes(entry: str, size: Size) -> Iterator[None]:
+    """Turn errors of parsing the shapes of an image into a `SourceError` that names their entry."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"{entry}: needed shapes of an image of {size[0]}x{size[1]}, found {error}; correct "
+            "the file, or take the image out of it"
+        ) from error
+
+
+def require_annotated_size(image: str, entry: str, size: Size, needed: NDArray[np.int64]) -> None:
+    """Check that an image has the size of the image that was annotated.
+
+    Parameters
+    ----------
+    image, entry
+        Path of the image, and name of its annotations, for errors.
+    size
+        (height, width) of the image.
+    needed
+        (2,) the size that the annotations say; 0 if they do not.
+
+    Raises
+    ------
+    SourceError
+        It has another size.
+    """
+    height, width = needed.tolist()
+    if height and width and (height, width) != size:
+        turned = "; was it rotated (EXIF orientation)?" if (width, height) == size else ""
+        raise SourceError(
+            f"{image}: needed {height}x{width} (height x width), as {entry} says, found "
+            f"{size[0]}x{size[1]}{turned}; use the image that was annotated{look_up('mask-size')}"
+        )

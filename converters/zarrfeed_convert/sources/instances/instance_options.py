@@ -91,7 +91,7 @@ class InstanceOptions:
         """Fields of a sample that has a mask."""
         return (*PAIR, WEIGHT) if self.kind == "boundary" else PAIR
 
-    def ignored(self, drawing: Drawing, classes: int) -> int | None:
+    def ignored(self, drawing: Drawing, classes: int, *, labelled: bool = False) -> int | None:
         """Return the id of ignored pixels; None if there are none.
 
         Parameters
@@ -100,8 +100,10 @@ class InstanceOptions:
             Rules by which shapes are drawn.
         classes
             Number of classes.
+        labelled
+            Whether shapes may say themselves that their pixels are ignored.
         """
-        if not drawing.ignores:
+        if not drawing.ignores and not labelled:
             return None
         return 255 if classes <= 255 and not self.numbered else MAX_ID
 

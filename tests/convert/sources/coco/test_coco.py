@@ -20,7 +20,9 @@ from zarrfeed_convert.formats import open_source, source_of
 pycoco = pytest.importorskip("pycocotools.coco")
 mask = pytest.importorskip("pycocotools.mask")
 
-from zarrfeed_convert.sources.coco.coco import CocoJson, class_ids, locate  # noqa: E402
+from zarrfeed_convert.sources.annotations.named_images import locate  # noqa: E402
+from zarrfeed_convert.sources.coco.coco import CocoJson  # noqa: E402
+from zarrfeed_convert.sources.instances.class_names import class_ids  # noqa: E402
 
 # Of pycocotools' decoder, under NumPy 2; only these tests use it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
