@@ -75,4 +75,6 @@ bench-plots: .venv/for-plots  ## draw what `make bench` and benchmarks/scan.py f
 	$(BIN)/python benchmarks/plot.py bench.jsonl $(wildcard scan.jsonl benchmarks/results/growth.csv) --out plots
 
 clean:  ## remove what the commands above made
-	rm -rf .venv demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find docs/formats -type f ! -name index.md -delete
+	rm -rf docs/_build docs/reference/api docs/reference/commands
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
