@@ -65,7 +65,7 @@ def few_cells(folder: Path) -> None:
 
 def streets(folder: Path) -> None:
     """Take some of CamVid, where it is, or draw streets in its layout."""
-    counts = {"train": 24, "val": 8}
+    counts = {"train": 16, "val": 4}
     if not CAMVID.is_dir():
         write_streets(folder / "camvid", counts, size=(120, 160))
         return
@@ -144,9 +144,14 @@ def _require(*packages: str) -> None:
 
 # Guides that begin with a few cells.
 FEW = (
-    "packing", "masks", "training", "augmentation", "class-imbalance", "resume",
+    "packing", "masks", "training", "augmentation", "resume",
     "choosing-settings", "untrusted-files", "verify-and-repack",
 )  # fmt: skip
+# Pages that train nothing, so that Keras need not import TensorFlow, which takes seconds.
+WITHOUT_TENSORFLOW = {
+    f"guides/{name}.md"
+    for name in ("class-imbalance", "masks", "mixed-sizes", "several-processes", "volumes")
+}
 # The page, relative to docs/, and what prepares its folder.
 PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "../README.md": cells,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from doc_blocks import blocks_of, fits, run_page, script_of
-from doc_data import PREPARED
+from doc_data import PREPARED, WITHOUT_TENSORFLOW
 from generators.command_pages import command_pages
 from generators.format_pages import format_pages
 from zarrfeed_convert import FORMATS, parameters_of
@@ -27,7 +27,11 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_every_page_run(page: str, tmp_path: Path) -> None:
+def test_the_blocks_of_every_page_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if page in WITHOUT_TENSORFLOW:
+        monkeypatch.setenv("KERAS_BACKEND", "numpy")
     context = PREPARED[page](tmp_path) if page in PREPARED else None
     with context or nullcontext():
         run_page(DOCS / page, tmp_path)

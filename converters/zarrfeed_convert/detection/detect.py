@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few, plural
 from zarrfeed_convert.detection import (
     annotation_files,
@@ -107,6 +107,7 @@ def choose_format(
                 if both
                 else "give the folders by --images and --masks instead of --from"
             )
+            + look_up("format-unclear")
         )
     fits = f", which looks like {few(one.format for one in found)}" if found else ""
     needed = "a layout that is known" if format_name is None else f"the layout of {format_name}"
@@ -114,6 +115,7 @@ def choose_format(
         f"{directory}: needed {needed} with a split {split}, found {_seen(listing)}{fits}; give "
         "--images and --masks instead of --from"
         + ("" if format_name else ", and --format if they are not image files")
+        + look_up("format-unclear")
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed_convert.sources.file_discovery import is_system_file, without_extension
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def look(directory: str | os.PathLike[str]) -> Listing:
     if not root.is_dir():
         raise SourceError(
             f"--from: needed a folder, found {'a file' if root.exists() else 'nothing'} at {root}; "
-            "for files, use --images"
+            f"for files, use --images{look_up('no-files')}"
         )
     folders: dict[str, Folder] = {}
     seen = set[tuple[int, int]]()
@@ -151,7 +151,7 @@ def look(directory: str | os.PathLike[str]) -> Listing:
         except OSError as error:
             raise SourceError(
                 f"{root / inside}: cannot be read: {error.strerror}; make it readable, or take it "
-                "out"
+                f"out{look_up('damaged-file')}"
             ) from error
         if depth < _DEEPEST:
             waiting += [(join(inside, name), depth + 1) for name in reversed(found.folders)]

@@ -71,6 +71,7 @@ def pattern_shares(
         if target < 1 and column.all():
             raise ValueError(
                 f"every sample of the subset contains {name!r}: leave it out of shares"
+                f"{look_up('class-missing')}"
             )
     sure = (wanted == 0) | (wanted == 1)
     possible = (patterns == wanted)[:, sure].all(axis=1)
