@@ -150,7 +150,15 @@ FEW = (
 # Pages that train nothing, so that Keras need not import TensorFlow, which takes seconds.
 WITHOUT_TENSORFLOW = {
     f"guides/{name}.md"
-    for name in ("class-imbalance", "masks", "mixed-sizes", "several-processes", "volumes")
+    for name in (
+        "class-imbalance",
+        "masks",
+        "mixed-sizes",
+        "patches",
+        "several-processes",
+        "training",
+        "volumes",
+    )
 }
 # The page, relative to docs/, and what prepares its folder.
 PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
