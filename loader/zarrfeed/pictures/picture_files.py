@@ -1,4 +1,4 @@
-"""Pictures as PNG and JPEG. The only module that imports Pillow."""
+"""Pictures as PNG and JPEG. The only module of the loader that imports Pillow."""
 
 from __future__ import annotations
 

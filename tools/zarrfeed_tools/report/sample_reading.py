@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zarrfeed import Cases, Split, SplitReader, StoreError, open_cases, read_samples
-from zarrfeed.pictures.palette import Palette
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import CLASS_PIXELS, IMAGE, KEY, MASK
+from zarrfeed.views.stored_views import palette_of
 from zarrfeed_convert import fields_of
 from zarrfeed_tools.report.bounded_box import bounded_box
 from zarrfeed_tools.report.choice import evenly
@@ -59,7 +59,7 @@ class SampleReader:
         self.split = split
         self.image = _image_of(split)
         self.mask = _mask_of(split)
-        self.palette = Palette(split.classes, split.ignore, split.multi_hot)
+        self.palette = palette_of(split)
         self.classes = len(split.classes) or 1 << 16
         self._cases: Cases | None = None
         self._reader: SplitReader | None = None

@@ -17,7 +17,6 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode
 from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import value_of
 from zarrfeed_convert.sources.annotations.named_images import require_found
@@ -25,6 +24,7 @@ from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.file_discovery import files_below
 from zarrfeed_convert.sources.instances.drawing import Shape
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
+from zarrfeed_convert.sources.instances.runs import runs_of_pixels
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Ade20k(AnnotatedImages):
                 continue
             if number not in self._ids:
                 raise ValueError(f"pixels of class {number}, which no JSON file names")
-            found.append(Shape(runs_of_mask(objects == each, 0, 0, size), self._ids[number]))
+            found.append(Shape(runs_of_pixels(objects == each), self._ids[number]))
         return found
 
 

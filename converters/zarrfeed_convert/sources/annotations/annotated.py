@@ -163,7 +163,7 @@ class AnnotatedImages(DrawnSource):
         needed = self._index.sizes[self._rows[sample]]
         require_annotated_size(self._path(sample), self._entry(sample), size, needed)
 
-    def _annotations(self, sample: int, size: tuple[int, int]) -> list[dict[str, Any]]:  # noqa: ARG002
+    def _annotations(self, sample: int, size: tuple[int, int]) -> list[dict[str, Any]]:  # noqa: ARG002 (some need it)
         """Return the annotations of a sample, in pixels of its image."""
         return self._index.shapes(self._rows[sample])
 

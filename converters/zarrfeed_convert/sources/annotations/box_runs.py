@@ -56,10 +56,10 @@ def runs_of_box(
         )
     checked = runs_of(runs.tolist(), height * width)
     inside = np.repeat(np.arange(checked.size) % 2 == 1, checked).reshape(height, width)
-    return runs_of_mask(inside, top, left, size)
+    return runs_of_window(inside, top, left, size)
 
 
-def runs_of_mask(
+def runs_of_window(
     inside: NDArray[np.bool_], top: int, left: int, size: tuple[int, int]
 ) -> NDArray[np.int64]:
     """Return the run-length code of an image in which a window has these pixels, all else none.
@@ -80,7 +80,7 @@ def runs_of_mask(
 
     Examples
     --------
-    >>> runs_of_mask(np.array([[True]]), 0, 0, (2, 1)).tolist()
+    >>> runs_of_window(np.array([[True]]), 0, 0, (2, 1)).tolist()
     [0, 1, 1]
     """
     height, _ = size

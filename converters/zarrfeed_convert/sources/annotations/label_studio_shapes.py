@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
 from zarrfeed_convert.sources.annotations.json_files import points_of, size_of, value_of
+from zarrfeed_convert.sources.instances.runs import runs_of_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,7 +184,7 @@ def runs_of_brush(code: Sequence[int], size: tuple[int, int]) -> NDArray[np.int6
             values[at : at + length] = [bits.number(width) for _ in range(length)]
         at += length
     inside = values.reshape(*size, _CHANNELS)[:, :, -1] > 0
-    return runs_of_mask(inside, 0, 0, size)
+    return runs_of_pixels(inside)
 
 
 class _Bits:

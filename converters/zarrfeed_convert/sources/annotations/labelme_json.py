@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed_convert.decoding.decode import decode_bytes
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
+from zarrfeed_convert.sources.annotations.box_runs import runs_of_window
 from zarrfeed_convert.sources.annotations.json_files import points_of, size_of, value_of
 
 if TYPE_CHECKING:
@@ -135,4 +135,4 @@ def _mask(
     if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
         raise ValueError(f"a mask of {height}x{width} at {top}, {left}, outside its image")
     limits.require(size, np.uint8, name, "a mask")
-    return {"size": list(size), "counts": runs_of_mask(inside != 0, top, left, size).tolist()}
+    return {"size": list(size), "counts": runs_of_window(inside != 0, top, left, size).tolist()}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed_convert.decoding.decode import decode_bytes
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
+from zarrfeed_convert.sources.annotations.box_runs import runs_of_window
 from zarrfeed_convert.sources.annotations.json_files import points_of, value_of
 from zarrfeed_convert.sources.coco.shapes import runs_of_shape
+from zarrfeed_convert.sources.instances.runs import runs_of_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def runs_of_figure(figure: JSON, size: tuple[int, int], limits: Limits) -> NDArr
     inside = _pixels([figure["exterior"]], size)
     if figure["interior"]:
         inside &= ~_pixels(figure["interior"], size)
-    return runs_of_mask(inside, 0, 0, size)
+    return runs_of_pixels(inside)
 
 
 def _pixels(polygons: list[list[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -127,7 +128,7 @@ def _runs_of_bitmap(figure: JSON, size: tuple[int, int], limits: Limits) -> NDAr
     height, width = inside.shape
     if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
         raise ValueError(f"a bitmap of {height}x{width} at {top}, {left}, outside its image")
-    return runs_of_mask(inside, top, left, size)
+    return runs_of_window(inside, top, left, size)
 
 
 def _inside(pixels: Pixels) -> NDArray[np.bool_]:

@@ -15,12 +15,12 @@ import numpy as np
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import decode
 from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, DrawingOptions
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_mask
 from zarrfeed_convert.sources.annotations.named_images import locate
 from zarrfeed_convert.sources.coco.index import index_coco
 from zarrfeed_convert.sources.file_discovery import composed, files_below
 from zarrfeed_convert.sources.instances.drawing import Shape
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
+from zarrfeed_convert.sources.instances.runs import runs_of_pixels
 from zarrfeed_convert.sources.option_checks import NO_MASKS
 from zarrfeed_convert.sources.read_errors import source_errors
 
@@ -133,7 +133,7 @@ class CocoPanoptic(AnnotatedImages):
         _require_known(pixels, numbers)
         return [
             Shape(
-                runs_of_mask(pixels == number, 0, 0, size),
+                runs_of_pixels(pixels == number),
                 self._ids[segment["category_id"]],
                 crowd=bool(segment.get("iscrowd")),
             )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zarrfeed_convert.labels import Labels
-from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.class_files import find_classes
 from zarrfeed_convert.sources.image_files.cityscapes import (
     CITYSCAPES_19,
@@ -21,9 +20,9 @@ from zarrfeed_convert.sources.image_files.folder_files import join_folders
 from zarrfeed_convert.sources.image_files.known_layout import (
     IGNORED,
     KnownLayout,
-    find_layout,
+    subset_folder,
 )
-from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice, require_no_masks
+from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -96,12 +95,7 @@ class Kitti(KnownLayout):
     ) -> None:
         require_choice("labels", labels, ("train", "all"))
         root, options = Path(images), ValueOptions.of(color, mask_map)
-        there = [path.parent.name for path in root.glob(f"*/{_IMAGES}")]
-        if not there:
-            find_layout(root, [(f"training/{_IMAGES}", f"training/{_MASKS}")])
-        where = root / known_subset(subset, there)
-        if masks != NO_MASKS:
-            require_no_masks(os.fspath(masks), "--images")
+        where = subset_folder(root, subset, os.fspath(masks), (_IMAGES, _MASKS))
         if masks == NO_MASKS or not (where / _MASKS).is_dir():
             alone = join_folders(str(where / _IMAGES))
             super().__init__(alone.files, options, alone.left_out, labels=None, facts={},

@@ -1,4 +1,4 @@
-"""What do CamVid, Cityscapes and Pascal VOC have in common?
+"""What do datasets like CamVid, Cityscapes and KITTI have in common?
 
 Each has a known folder layout, in which the files of a subset are found, and known mask values,
 unless the user gives a mask map.
@@ -16,6 +16,7 @@ from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
+from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.field_files import FilePairs
 from zarrfeed_convert.sources.option_checks import NO_MASKS, masks_given, require_no_masks
@@ -144,6 +145,34 @@ def find_layout(root: Path, layouts: Sequence[tuple[str, ...]]) -> tuple[str, ..
     advice = f"it lies in {hits[0]}: give that" if hits else "give the folder that holds them"
     found = few(f"{path.name}/" for path in inside) or "no folder"
     raise SourceError(f"{root}: needed {needed}, found {found}; {advice}{look_up('no-files')}")
+
+
+def subset_folder(root: Path, subset: str, masks: str, layout: tuple[str, str]) -> Path:
+    """Return the folder of a subset, of a dataset that has one for each.
+
+    Parameters
+    ----------
+    root
+        The folder that holds those of the subsets.
+    subset
+        Name of a subset; see :func:`~zarrfeed_convert.sources.annotations.subsets.known_subset`.
+    masks
+        Value of ``--masks``.
+    layout
+        Where images and masks are in the folder of a subset.
+
+    Raises
+    ------
+    SourceError
+        There is no such subset, or `masks` is a path although masks lie beside the images.
+    """
+    there = [path.parent.name for path in root.glob(f"*/{layout[0]}")]
+    if not there:
+        find_layout(root, [tuple(f"training/{folder}" for folder in layout)])
+    where = root / known_subset(subset, there)
+    if masks != NO_MASKS:
+        require_no_masks(masks, "--images")
+    return where
 
 
 def read_list(folder: Path, subset: str, known: Container[str]) -> list[str]:

@@ -14,10 +14,9 @@ from zarrfeed_convert.decoding.limits import Limits
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_map import MaskMap
 from zarrfeed_convert.sources.annotations.json_files import parsed_json, value_of
-from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.image_files.folder_files import join_folders
-from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, find_layout
-from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice, require_no_masks
+from zarrfeed_convert.sources.image_files.known_layout import KnownLayout, subset_folder
+from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
@@ -94,12 +93,7 @@ class Mapillary(KnownLayout):
         require_choice("version", version, ("auto", *_CONFIGS))
         root, options = Path(images), ValueOptions.of(color, mask_map)
         limits = limits or Limits()
-        there = [path.parent.name for path in root.glob("*/images")]
-        if not there:
-            find_layout(root, [("training/images", "training/v2.0/labels")])
-        where = root / known_subset(subset, there)
-        if masks != NO_MASKS:
-            require_no_masks(os.fspath(masks), "--images")
+        where = subset_folder(root, subset, os.fspath(masks), ("images", "v2.0/labels"))
         wanted = [*_CONFIGS] if version == "auto" else [version]
         folders = {each: where / each / "labels" for each in wanted}
         if "v1.2" in folders and not folders["v1.2"].is_dir():

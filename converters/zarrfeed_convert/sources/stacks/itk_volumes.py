@@ -119,8 +119,7 @@ class ItkVolumes(VolumeFolders):
         self._open_folders(
             images,
             masks,
-            image_suffix=image_suffix,
-            mask_suffix=mask_suffix,
+            suffixes=(image_suffix, mask_suffix),
             cut=Cut(
                 axis if sliced else None,
                 warn=geometry == WARN,

@@ -132,8 +132,7 @@ class NiftiVolumes(VolumeFolders):
         self._open_folders(
             images,
             masks,
-            image_suffix=image_suffix,
-            mask_suffix=mask_suffix,
+            suffixes=(image_suffix, mask_suffix),
             cut=cut,
             options=options,
             skip_empty=skip_empty,

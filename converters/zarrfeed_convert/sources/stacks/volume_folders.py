@@ -47,8 +47,7 @@ class VolumeFolders(VolumeCases):
         images: str | os.PathLike[str],
         masks: str | os.PathLike[str],
         *,
-        image_suffix: str,
-        mask_suffix: str,
+        suffixes: tuple[str, str],
         cut: Cut,
         options: ValueOptions,
         skip_empty: bool,
@@ -59,8 +58,10 @@ class VolumeFolders(VolumeCases):
 
         Parameters
         ----------
-        images, masks, image_suffix, mask_suffix, skip_empty
+        images, masks, skip_empty
             As users give them.
+        suffixes
+            Of the names of images, and of masks, as users give them.
         cut, options, limits
             As in :meth:`VolumeCases._open`.
         files_of
@@ -72,6 +73,7 @@ class VolumeFolders(VolumeCases):
             There is no sample.
         """
         where = os.fspath(masks)
+        image_suffix, mask_suffix = suffixes
         labelled = masks_given(
             where, mask_suffix=mask_suffix, mask_map=str(options.mask_map), skip_empty=skip_empty
         )

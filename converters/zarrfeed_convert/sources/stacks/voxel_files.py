@@ -152,14 +152,14 @@ def metaimage_files(path: str, limits: Limits) -> VoxelFiles:
     return _of_header(path, metaimage_header, limits)
 
 
-def gipl_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001
+def gipl_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001 (all readers have these)
     """Find the voxels of a GIPL file."""
     if path.lower().endswith(".gz"):
         return VoxelFiles((path,), 0, packed=True)
     return VoxelFiles((path,), GIPL_HEADER)
 
 
-def analyze_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001
+def analyze_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001 (all readers have these)
     """Find the voxels of an Analyze header: in the .img of the same name.
 
     Raises
@@ -176,7 +176,7 @@ def analyze_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001
     return VoxelFiles((str(voxels),), int(offset) if 0 <= offset < MOST else 0)
 
 
-def mrc_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001
+def mrc_files(path: str, limits: Limits) -> VoxelFiles:  # noqa: ARG001 (all readers have these)
     """Find the voxels of an MRC file."""
     head = _head(path, _MRC_HEADER)
     order = ">" if head[212:213] == b"\x11" else "<"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrfeed_convert.sources.annotations.box_runs import runs_of_box, runs_of_mask
+from zarrfeed_convert.sources.annotations.box_runs import runs_of_box, runs_of_window
 
 pycoco = pytest.importorskip("pycocotools.mask")
 
@@ -35,7 +35,7 @@ def test_a_mask_is_what_its_code_says(drawn):
     inside, (top, left), size = drawn
     whole = np.zeros(size, np.uint8)
     whole[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    runs = runs_of_mask(inside, top, left, size)
+    runs = runs_of_window(inside, top, left, size)
     np.testing.assert_array_equal(decoded(runs, size), whole)
     assert runs.sum() == size[0] * size[1]
     assert (runs[1:] > 0).all(), "runs are as long as they can be"
@@ -49,7 +49,7 @@ def test_runs_along_rows_are_those_of_the_same_mask(drawn):
     runs = np.diff([0, *ends, flat.size])
     runs = np.concatenate([[0], runs]) if flat[0] else runs
     found = runs_of_box(runs, (top, left, *inside.shape), size)
-    np.testing.assert_array_equal(found, runs_of_mask(inside, top, left, size))
+    np.testing.assert_array_equal(found, runs_of_window(inside, top, left, size))
 
 
 @pytest.mark.parametrize(
