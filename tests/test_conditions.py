@@ -118,3 +118,11 @@ def test_numbers_are_spread_without_repeats(total, count, seed):
         steps = np.diff(numbers)
         assert steps.max() - steps.min() <= 1
     assert numbers == spread(range(total), count, seed)
+
+
+@given(st.integers(1, 100), st.integers(1, 10_000))
+def test_a_share_of_whole_pixels_is_exact(percent, hundreds):
+    pixels = np.array([[hundreds * (100 - percent), hundreds * percent]])
+    for text, held in ((">=", True), ("==", True), ("<=", True), (">", False), ("<", False)):
+        condition = parse_condition(f"a{text}{percent}%", Palette(("b", "a")))
+        assert condition.holds(pixels, pixels.sum(axis=1)).tolist() == [held]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -24,6 +25,7 @@ from ome_images import write_ome
 from source_seeds import seeds
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import choose_format, detect_formats, open_source
+from zarrfeed_convert.detection.listing import look
 from zarrfeed_convert.detection.split_names import is_of, is_of_another
 from zarrfeed_tools.cli import app
 
@@ -374,3 +376,130 @@ def test_the_command_says_what_it_took_the_folder_for(tmp_path: Path) -> None:
     neither = CliRunner().invoke(app, ["convert", out, "--split", "x"])
     assert neither.exit_code == 2
     assert "--from DIR" in neither.output
+
+
+def empty(*names: str) -> Callable[[Path], None]:
+    def write(at: Path) -> None:
+        for name in names:
+            (at / name).parent.mkdir(parents=True, exist_ok=True)
+            (at / name).write_bytes(b"")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images/a.png", "maskpng/a.png"),
+        ("train/a.png", "train_maskpng/a.png"),
+        ("rgb/a.png", "depth/a.png"),
+        ("a.png", "a_anno.png"),
+        ("a.png", "b.png", "mask_a.png"),
+        ("a.png", "a_mask.png", "a_mask_1.png"),
+        ("images/a.nii.gz", "manual/a.nii.gz"),
+        ("c/c_t1.nii.gz", "c/c_t2.nii.gz", "c/c_seg.nii.gz"),
+        ("images/a.nii.gz", "images/b.nii.gz", "images/c.nii.gz", "labels/a.nrrd"),
+        *(("a.png", "b.png", "c.png", name) for name in ("x.mat", "x.jsonl", "x.yml", "masks.zip")),
+        ("train_1.png", "val_1.png"),
+        ("images/train_1.png", "images/val_1.png", "masks/train_1.png", "masks/val_1.png"),
+        ("images/a.png", "images/b.png", "masks/train/a.png", "masks/val/b.png"),
+        ("CT/a.dcm", "CT/b.dcm", "labels/a.nii.gz"),
+        ("CT/a.dcm", "CT/b.dcm", "a.xml"),
+        ("a-train.parquet", "b-train.parquet", "a-val.parquet"),
+    ],
+)
+def test_masks_and_other_splits_are_not_taken_for_images(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    empty(*names)(tmp_path)
+    assert detect_formats(tmp_path, "train") == []
+
+
+@pytest.mark.parametrize(
+    ("names", "suffix"),
+    [
+        (("a.nii.gz", "a_seg.nii.gz"), "_seg"),
+        (("a.nrrd", "a-label.nrrd"), "-label"),
+        (("a.nrrd", "a.seg.nrrd"), ".seg"),
+    ],
+)
+def test_labels_beside_volumes_are_found_by_their_suffix(
+    names: tuple[str, ...], suffix: str, tmp_path: Path
+) -> None:
+    empty(*names)(tmp_path)
+    [found] = detect_formats(tmp_path, "train")
+    assert found.arguments["images"] == found.arguments["masks"]
+    assert found.arguments["mask_suffix"] == suffix
+
+
+def test_images_alone_of_a_split_are_taken_without_those_of_others(tmp_path: Path) -> None:
+    empty("photos/train/a.png", "photos/val/a.png", "photos/val/b.png")(tmp_path)
+    [found] = detect_formats(tmp_path, "train")
+    assert found.arguments == {"images": str(tmp_path / "photos/train")}
+    assert "nothing that can be masks" in found.reason
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_of_the_same_names_are_those_of_the_split(split: str, tmp_path: Path) -> None:
+    empty("test/1.png", "train/1.png", "val/1.png")(tmp_path)
+    for name in ("train", "val"):
+        said = {"images": [{"file_name": "1.png"}], "annotations": [], "categories": []}
+        (tmp_path / f"{name}.json").write_text(json.dumps(said), "utf-8")
+    [found] = detect_formats(tmp_path, split)
+    assert found.arguments["images"] == str(tmp_path / split)
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.json").unlink()
+        (tmp_path / f"{name}.csv").write_text("ImageId,EncodedPixels\n1.png,1 5\n", "utf-8")
+    [found] = detect_formats(tmp_path, split)
+    assert (found.format, found.arguments["images"]) == ("rle-csv", str(tmp_path / split))
+
+
+def test_images_of_the_same_names_in_two_folders_are_asked_for(tmp_path: Path) -> None:
+    empty("left/1.png", "right/1.png")(tmp_path)
+    said = {"images": [{"file_name": "1.png"}], "annotations": [], "categories": []}
+    (tmp_path / "a.json").write_text(json.dumps(said), "utf-8")
+    with pytest.raises(SourceError, match=r"found 2: coco .*left/.*right/.*--images and --masks"):
+        choose_format(tmp_path, "train", None)
+
+
+def test_of_annotated_folders_that_of_the_split_is_taken(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        empty(f"{split}/images/a.png")(tmp_path)
+        (tmp_path / split / "annotations.xml").write_text('<annotations><image id="0"/>', "utf-8")
+    for split in ("train", "val"):
+        [found] = detect_formats(tmp_path, split)
+        assert found.arguments["images"] == str(tmp_path / split)
+    assert detect_formats(tmp_path, "test") == []
+
+
+def test_arrays_of_images_without_masks_are_taken_only_if_alone(tmp_path: Path) -> None:
+    images = np.ones((3, *SHAPE, 3), np.uint8)
+    for name in ("train1", "train2", "val"):
+        np.savez(tmp_path / f"{name}.npz", x=images, y=images)
+    [found] = detect_formats(tmp_path, "train")
+    assert found.arguments["images"] == f"{tmp_path}/train*.npz:x"
+    np.savez(tmp_path / "train2.npz", y=images)
+    assert detect_formats(tmp_path, "train") == []
+    for path in tmp_path.iterdir():
+        path.unlink()
+    np.savez(tmp_path / "train_images.npz", data=images)
+    assert [one.format for one in detect_formats(tmp_path, "train")] == ["npz"]
+    np.savez(tmp_path / "train_masks.npz", data=images)
+    assert detect_formats(tmp_path, "train") == []
+
+
+def test_many_folders_are_looked_at_once_each(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}").mkdir()
+    looks = 0
+
+    class Counted(dict[str, Any]):
+        def __contains__(self, key: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().__contains__(key)
+
+    listing = look(tmp_path)
+    counted = replace(listing, folders=Counted(listing.folders))
+    assert sum(1 for path in counted.folders for _ in counted.below(path)) == 601
+    assert looks < 5 * 300

@@ -8,11 +8,11 @@ from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import (
     edges,
     first_file_name,
-    image_folder_of,
     names_in_json,
 )
+from zarrfeed_convert.detection.image_folders import image_folders_of
 from zarrfeed_convert.detection.known_datasets import known_layout
-from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.listing import join, without_ending
 from zarrfeed_convert.detection.split_names import chosen_by_split, is_of_another, names_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MOST_JSON = 50  # in a folder; more are those of a tool that writes one per ima
 
 
 def by_annotation_tool(listing: Listing, split: str) -> Iterator[Candidate]:
-    """Find what annotation tools write; of each, the folder that is highest."""
+    """Find what annotation tools write; of each, the folders that are highest."""
     for kind, evidence in (
         ("cvat", _cvat),
         ("yolo", _yolo),
@@ -34,11 +34,20 @@ def by_annotation_tool(listing: Listing, split: str) -> Iterator[Candidate]:
         ("supervisely", _supervisely),
         ("ade20k", _ade20k),
     ):
-        for path in listing.folders:
-            why = evidence(listing, path, split)
-            if why:
-                yield known_layout(listing, kind, path, why)
-                break
+        found: dict[str, str] = {}
+        for path in listing.folders:  # those above come first
+            if not any(above in found for above in _above(path)):
+                why = evidence(listing, path, split)
+                if why:
+                    found[path] = why
+        for path in chosen_by_split(found, split):
+            yield known_layout(listing, kind, path, found[path])
+
+
+def _above(path: str) -> Iterator[str]:
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _cvat(listing: Listing, path: str, _split: str) -> str:
@@ -109,9 +118,11 @@ def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:
     ]
     for file in chosen_by_split(found, split):
         named = first_file_name(listing.path(file))
-        images = image_folder_of(listing, named, file.rpartition("/")[0])
-        if images is not None:
-            panoptic = "segments_info" in edges(listing.path(file))
+        panoptic = "segments_info" in edges(listing.path(file))
+        segments = without_ending(file) if panoptic else None  # beside the JSON, called like it
+        for images in image_folders_of(
+            listing, named, file.rpartition("/")[0], split, other_than=segments
+        ):
             yield Candidate(
                 "coco-panoptic" if panoptic else "coco",
                 f"{file} is COCO JSON, its images are in {images or listing.root.name}/",

@@ -12,15 +12,12 @@ import re
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tifffile
 
 from zarrfeed_convert.decoding.limits import require_regular
 from zarrfeed_convert.decoding.tiff_directories import require_end
-
-if TYPE_CHECKING:
-    from zarrfeed_convert.detection.listing import Listing
 
 _HEAD = 1 << 16
 _GEOREFERENCE = (33550, 33922, 34264, 34735)  # GeoTIFF 1.1: scale, tie points, matrix, keys
@@ -121,32 +118,3 @@ def is_ome(store: str) -> bool:
         re.search(r'"(multiscales|plate|bioformats2raw\.layout)"', edges(str(Path(store, name))))
         for name in ("zarr.json", ".zattrs")
     )
-
-
-def image_folder_of(listing: Listing, file_name: str, near: str) -> str | None:
-    """Find the folder below which a file lies whose name an annotation file gives.
-
-    Parameters
-    ----------
-    listing
-        What is in the dataset.
-    file_name
-        The name, perhaps with folders in front.
-    near
-        The folder of the annotation file, which is looked at first.
-
-    Returns
-    -------
-    str or None
-        The folder, below the root, such that the name is relative to it; None without such a file.
-    """
-    parts = file_name.replace("\\", "/").split("/")
-    if ".." in parts or not parts[-1] or "\0" in file_name:
-        return None
-    places = [near, *(path for path in listing.folders if path != near)]
-    for at in range(len(parts)):
-        tail = "/".join(parts[at:])
-        for place in places:
-            if (listing.root / place / tail).is_file():
-                return place
-    return None

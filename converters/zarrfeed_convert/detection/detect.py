@@ -40,8 +40,8 @@ _STAGES = (
         file_formats.by_arrays,
         file_formats.by_zarr,
     ),
-    (file_formats.by_images_alone,),
     (file_formats.by_npy,),
+    (file_formats.by_images_alone,),
 )
 
 

@@ -71,8 +71,12 @@ class Listing:
 
     def below(self, inside: str = "") -> Iterator[str]:
         """Yield a folder and all folders below it, in the order of their names."""
-        start = f"{inside}/" if inside else ""
-        return (path for path in self.folders if path == inside or path.startswith(start))
+        waiting = [inside]  # those above are not gone through: rules ask for every folder
+        while waiting:
+            path = waiting.pop()
+            if path in self.folders:  # else a look did not go there, or was there by a link
+                yield path
+                waiting += (join(path, name) for name in reversed(self.folders[path].folders))
 
     def count(self, inside: str, endings: Collection[str]) -> int:
         """Return how many files below a folder have one of some endings."""
@@ -117,7 +121,19 @@ def ending_of(name: str) -> str:
     """
     lower = _PART.sub("", name.lower())
     bare = without_extension(lower, _TWO_PARTS)
-    return lower[len(bare) :] if bare != lower else Path(lower).suffix
+    return lower[len(bare) :] if bare != lower else os.path.splitext(lower)[1]  # noqa: PTH122 (this is fast)
+
+
+def without_ending(name: str) -> str:
+    """Return a file's name without its ending.
+
+    Examples
+    --------
+    >>> without_ending("a/b_seg.nii.gz"), without_ending("c")
+    ('a/b_seg', 'c')
+    """
+    bare = _PART.sub("", name)
+    return bare[: len(bare) - len(ending_of(bare))]
 
 
 def look(directory: str | os.PathLike[str]) -> Listing:

@@ -11,7 +11,8 @@ from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import edges
-from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.image_folders import likeliest
+from zarrfeed_convert.detection.listing import join, without_ending
 from zarrfeed_convert.detection.split_names import chosen_by_split, is_of, is_of_another
 from zarrfeed_convert.sources.binary_masks.class_layouts import places_of
 from zarrfeed_convert.sources.run_length.columns import columns_of
@@ -58,16 +59,16 @@ def by_rle_csv(listing: Listing, split: str) -> Iterator[Candidate]:
     for path in listing.folders:
         for file in listing.own_files(path, (".csv",)):
             names = _images_with_runs(listing.path(file))
-            images = _folder_of(listing, names) if names else None
-            if images is not None:
-                found[file] = images
+            folders = likeliest(_folders_of(listing, names), path, split) if names else []
+            if folders:
+                found[file] = folders
     for file in chosen_by_split(found, split):
-        images = found[file]
-        yield Candidate(
-            "rle-csv",
-            f"{file} has runs of the images in {images or listing.root.name}/",
-            {"images": listing.path(images), "masks": listing.path(file)},
-        )
+        for images in found[file]:
+            yield Candidate(
+                "rle-csv",
+                f"{file} has runs of the images in {images or listing.root.name}/",
+                {"images": listing.path(images), "masks": listing.path(file)},
+            )
 
 
 def _images_with_runs(path: str) -> list[str]:
@@ -91,20 +92,20 @@ def _images_with_runs(path: str) -> list[str]:
     return []
 
 
-def _folder_of(listing: Listing, names: Sequence[str]) -> str | None:
-    """Return the first folder that has an image of one of some names; None if none has."""
+def _folders_of(listing: Listing, names: Sequence[str]) -> Iterator[str]:
+    """Yield the folders that have an image of one of some names."""
     wanted = {PurePosixPath(name).name for name in names} - {""}
     for path in listing.folders:
         for file in listing.own_files(path, EXTENSIONS):
             inside = PurePosixPath(file)
             if not wanted.isdisjoint((inside.name, inside.stem)):
-                return path
-    return None
+                yield path
+                break
 
 
 def is_per_class(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
     """Return whether mask files show single classes of images, by their names."""
-    if not sides.masks or sides.suffix:
+    if sides.suffix:
         return False
     images = _stems(listing, sides.images, endings)
     with suppress(SourceError):
@@ -116,4 +117,4 @@ def is_per_class(listing: Listing, sides: Sides, endings: Collection[str]) -> bo
 def _stems(listing: Listing, folder: str, endings: Collection[str]) -> dict[str, str]:
     start = len(folder) + 1 if folder else 0
     files = listing.files(folder, endings)
-    return {stem: stem for file in files for stem in [file[start:].rpartition(".")[0]]}
+    return {stem: stem for file in files for stem in [without_ending(file[start:])]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from zarrfeed_convert.detection.listing import join
-from zarrfeed_convert.detection.split_names import is_of_another, names_of
+from zarrfeed_convert.detection.listing import join, without_ending
+from zarrfeed_convert.detection.split_names import is_mixed, is_of, is_of_another, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,8 +20,8 @@ _MASKS = re.compile(
     r"(masks?|labels?|annotations?|annots?|gt|ground_?truths?|targets?|y|seg(mentations?)?"
     r"|segmentationclass|labelst[rs])"
 )
-_DESCRIPTIONS = (".csv", ".json", ".xml", ".yaml")
-_SUFFIX = re.compile(r"[_-](masks?|labels?|seg(mentation)?|gt|annot(ation)?|l)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"[_.-](masks?|labels?|seg(mentation)?|gt|annot(ation)?|l)$", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]*mask[a-z]*|labell?(s|ed|ing)?|anno[a-z]*|seg[a-z]*|gt|ground|truth|roi")
 
 
 class Sides(NamedTuple):
@@ -30,7 +30,7 @@ class Sides(NamedTuple):
     Attributes
     ----------
     images, masks
-        Folders; `masks` is empty for images alone.
+        Folders; ``""`` is the root.
     suffix
         What the names of masks have after those of images in the same folder.
     """
@@ -57,19 +57,46 @@ def find_sides(listing: Listing, split: str, endings: Collection[str]) -> list[S
     list of Sides
         One, unless the names of folders are ambiguous; empty if they say nothing.
     """
-    for pairs, fits in ((_in_folders, _exist), (_in_one_folder, _pair), (_alone, _are_most)):
+    for pairs, fits in ((_in_folders, _exist), (_in_one_folder, _pair)):
         for root in _roots(listing):
             found = [each for each in pairs(listing, root, split) if fits(listing, each, endings)]
             if found:
-                return list(dict.fromkeys(found))
+                return [
+                    each
+                    for each in dict.fromkeys(found)
+                    if not has_mixed_names(listing, each.images, split)
+                ]
     return []
+
+
+def find_folders(listing: Listing, split: str) -> Iterator[str]:
+    """Yield the folders of a split, or the root where no folder is called like a split."""
+    for root in _roots(listing):
+        yield from _of_split(listing, root, split)
+
+
+def has_mixed_names(listing: Listing, folder: str, split: str) -> bool:
+    """Return whether files of a folder say by their names that they are of several splits."""
+    return not is_of(folder, split) and is_mixed(
+        (name for path in listing.below(folder) for name in listing.folders[path].files), split
+    )
+
+
+def says_masks(name: str) -> bool:
+    """Return whether a name has a word for masks or annotations in it.
+
+    Examples
+    --------
+    >>> says_masks("a_seg.nii.gz"), says_masks("maskpng"), says_masks("a1.png")
+    (True, True, False)
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return any(_WORD.fullmatch(word) for word in words)
 
 
 def told(sides: Sides, listing: Listing, endings: Collection[str]) -> str:
     """Say where images and masks are."""
     images = f"{listing.count(sides.images, endings):,} files below {_named(sides.images)}"
-    if not sides.masks:
-        return f"{images}, and nothing that is called masks"
     if sides.suffix:
         return f"{images}, masks among them by the suffix {sides.suffix}"
     return f"{images}, {listing.count(sides.masks, endings):,} below {_named(sides.masks)}"
@@ -125,7 +152,11 @@ def _in_folders(listing: Listing, root: str, split: str) -> list[Sides]:
     return [
         pair
         for pair in both
-        if not any(is_of_another(below, split) for below in listing.folders_in(pair.images))
+        if not any(
+            is_of_another(below, split)
+            for side in (pair.images, pair.masks)
+            for below in listing.folders_in(side)
+        )
     ]
 
 
@@ -166,7 +197,7 @@ def _in_one_folder(listing: Listing, root: str, split: str) -> Iterator[Sides]:
     """Yield folders in which names with a suffix such as ``_mask`` are beside names without."""
     for folder in _of_split(listing, root, split):
         names = [name for path in listing.below(folder) for name in listing.folders[path].files]
-        stems = [name.rpartition(".")[0] or name for name in names]
+        stems = [without_ending(name) for name in names]
         found = {match[0] for stem in stems if (match := _SUFFIX.search(stem))}
         for suffix in sorted(found):
             yield Sides(folder, folder, suffix)
@@ -177,27 +208,14 @@ def _exist(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
     return all(listing.count(folder, endings) for folder in (sides.images, sides.masks))
 
 
-def _are_most(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
-    """Whether most files are images; others may be annotations, if they are many or tables."""
-    images = listing.count(sides.images, endings)
-    total = sum(listing.folders[path].endings.total() for path in listing.below(sides.images))
-    described = listing.count("", _DESCRIPTIONS)
-    return 2 * (total - images) < images and not described
-
-
 def _pair(listing: Listing, sides: Sides, endings: Collection[str]) -> bool:
-    """Whether most names with the suffix have a partner without it."""
-    stems = {file.rpartition(".")[0] for file in listing.files(sides.images, endings)}
+    """Whether most names with the suffix have a partner without it, and no others say masks."""
+    stems = {without_ending(file) for file in listing.files(sides.images, endings)}
     marked = [stem for stem in stems if stem.endswith(sides.suffix)]
+    others = (stem.rpartition("/")[2] for stem in stems.difference(marked))
+    if any(says_masks(name) for name in others):
+        return False  # as a_mask_1 beside a_mask: this suffix does not find all
     return 2 * sum(stem.removesuffix(sides.suffix) in stems for stem in marked) > len(marked)
-
-
-def _alone(listing: Listing, root: str, split: str) -> Iterator[Sides]:
-    """Yield folders of images, where no name says masks."""
-    for folder in _of_split(listing, root, split):
-        below = {part.lower() for path in listing.below(folder) for part in path.split("/")}
-        if not any(_MASKS.fullmatch(part) for part in below):
-            yield Sides(folder, "")
 
 
 def _of_split(listing: Listing, root: str, split: str) -> Iterator[str]:

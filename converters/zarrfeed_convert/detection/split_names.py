@@ -60,5 +60,19 @@ def chosen_by_split(paths: Iterable[str], split: str) -> list[str]:
     return own or [path for path in known if not is_of_another(path, split)]
 
 
+def is_mixed(names: Iterable[str], split: str) -> bool:
+    """Return whether some names say that they belong to a split, others that they do not.
+
+    Examples
+    --------
+    >>> is_mixed(["train_1.png", "val_1.png"], "train"), is_mixed(["1.png", "val.png"], "train")
+    (True, False)
+    """
+    known = list(names)
+    return any(is_of(name, split) for name in known) and any(
+        is_of_another(name, split) for name in known
+    )
+
+
 def _word(known: str) -> str:
     return rf"(?<![a-z]){re.escape(known)}(?![a-z])"

@@ -44,6 +44,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NUMBER = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)(%|px)?")
+_ROUNDING = 1e-15  # of a product of float64
 _MOST = 10_000  # characters of a condition
 _EXAMPLE = "such as 'lesion>0', 'lesion>=10%', 'lesion<500px', 'empty' or 'lesion>0 and organ==0'"
 
@@ -121,9 +122,16 @@ class Condition:
             counts = (
                 pixels[:, kept].sum(axis=1) if part.class_id is None else (pixels[:, part.class_id])
             )
-            needed: Any = part.value if part.unit == "px" else part.value * sizes
+            needed: Any = part.value if part.unit == "px" else _shares(part.value, sizes)
             chosen &= _COMPARISONS[part.comparison](counts, needed)
         return chosen
+
+
+def _shares(share: float, sizes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a share of each size: 7 of 100 for 7%, although 0.07 * 100 is slightly more."""
+    shares = share * np.asarray(sizes, np.float64)
+    whole = np.rint(shares)
+    return np.where(np.abs(shares - whole) <= _ROUNDING * whole, whole, shares)
 
 
 def parse_condition(text: str, palette: Palette, classes: int | None = None) -> Condition:
