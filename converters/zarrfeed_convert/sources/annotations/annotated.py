@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError
 from zarrfeed_convert.decoding.limits import Limits
@@ -27,11 +27,10 @@ from zarrfeed_convert.sources.option_checks import NO_MASKS, require_choice, req
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.annotations.index import ImageIndex
     from zarrfeed_convert.sources.instances.drawing import Shape
 
@@ -82,8 +81,6 @@ class AnnotatedImages(DrawnSource):
         No image can be packed, or one is annotated twice.
     """
 
-    kind: ClassVar[str]
-
     def __init__(
         self,
         root: Path,
@@ -130,20 +127,6 @@ class AnnotatedImages(DrawnSource):
             )
         self._name_classes(names, drawn=not self._alone, ignored=bool(ignored))
         self._ids |= dict.fromkeys(ignored, self._ignored or 0)
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Paths of images below their folder, sorted; without extension if they are unique."""
-        return self._keys
-
-    def describe(self) -> JSON:
-        """Return the location and the options of the samples, as JSON."""
-        return {
-            "kind": self.kind,
-            **self.arguments,
-            **self._options.describe(),
-            "facts": self._facts,
-        }
 
     @property
     def memory_nbytes(self) -> int:

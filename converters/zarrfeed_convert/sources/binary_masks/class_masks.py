@@ -89,6 +89,8 @@ class ClassMasks(DrawnSource):
     ('background', 'road', 'car')
     """
 
+    kind = "class-masks"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -148,20 +150,10 @@ class ClassMasks(DrawnSource):
         drawn = {*self._ids.values()}
         return tuple(name for number, name in enumerate(self._names) if number or 0 in drawn)
 
-    @property
-    def keys(self) -> Sequence[str]:
-        """Paths of images below their folder, without extension; sorted."""
-        return self._keys
-
     def describe(self) -> JSON:
         """Return the location and the options of the samples, as JSON."""
         of_files = "multi-hot" if self._multi_hot else str(self._of_files.mask_map)
-        return {
-            "kind": "class-masks",
-            **self.arguments,
-            "mask_map": of_files,
-            "facts": self._facts,
-        }
+        return {**super().describe(), "mask_map": of_files}
 
     def probe(self, sample: int) -> Header:
         """Read the header of an image."""

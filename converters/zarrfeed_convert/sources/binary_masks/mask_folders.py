@@ -21,7 +21,7 @@ from zarrfeed_convert.sources.read_errors import require_any, source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
@@ -91,6 +91,8 @@ class MaskFolders(DrawnSource):
     ('background', 'nucleus')
     """
 
+    kind = "mask-folders"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -130,19 +132,9 @@ class MaskFolders(DrawnSource):
         self._name_classes(("background", name), drawn=drawn)
         self._facts = {"masks": sum(len(sample.masks) for sample in self._samples.values())}
 
-    @property
-    def keys(self) -> Sequence[str]:
-        """Folders of the images below `images`, sorted."""
-        return self._keys
-
     def describe(self) -> JSON:
         """Return the location and the options of the samples, as JSON."""
-        return {
-            "kind": "mask-folders",
-            **self.arguments,
-            "mask_map": str(self._of_files.mask_map),
-            "facts": self._facts,
-        }
+        return {**super().describe(), "mask_map": str(self._of_files.mask_map)}
 
     def _path(self, sample: int) -> str:
         return self._samples[self._keys[sample]].images[0]

@@ -28,11 +28,8 @@ from zarrfeed_convert.sources.read_errors import source_errors
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON
     from zarrfeed_convert.sources.instances.drawing import Shape
 
 
@@ -90,6 +87,8 @@ class CocoJson(DrawnSource):
     ('background', 'person', 'bicycle')
     """
 
+    kind = "coco"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -132,20 +131,6 @@ class CocoJson(DrawnSource):
             **self._index.facts,
             "images_without_annotation": int((annotated == 0).sum()),
             "images_not_in_json": unlisted,
-        }
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Paths of images below their folder, sorted; without extension if they are unique."""
-        return self._keys
-
-    def describe(self) -> JSON:
-        """Return the location and the options of the samples, as JSON."""
-        return {
-            "kind": "coco",
-            **self.arguments,
-            **self._options.describe(),
-            "facts": self._facts,
         }
 
     def _path(self, sample: int) -> str:

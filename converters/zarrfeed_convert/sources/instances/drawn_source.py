@@ -9,7 +9,7 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.header import Header
-    from zarrfeed_convert.source import Mask
+    from zarrfeed_convert.source import JSON, Mask
     from zarrfeed_convert.sources.instances.drawing import Drawing, Shape
     from zarrfeed_convert.sources.instances.instance_options import InstanceOptions
     from zarrfeed_convert.sources.value_options import ValueOptions
@@ -35,14 +35,18 @@ Size = tuple[int, int]  # height and width
 class DrawnSource(Source):
     """Base class of sources of image files whose masks are drawn from shapes.
 
-    A subclass sets ``_options``, ``_drawing``, ``_instances`` and ``_limits``, calls
-    :meth:`_name_classes`, and says where an image is and which shapes it has.
+    A subclass has a `kind`, as ``--format`` takes it. It sets ``_options``, ``_drawing``,
+    ``_instances``, ``_limits``, ``_keys`` and ``_facts``, calls :meth:`_name_classes`, and says
+    where an image is and which shapes it has.
     """
 
+    kind: ClassVar[str]
     _options: ValueOptions
     _drawing: Drawing
     _instances: InstanceOptions
     _limits: Limits
+    _keys: Sequence[str]
+    _facts: JSON
     _ignored: int | None = None
     _dtype: np.dtype[Any] = np.dtype(np.uint8)
 
@@ -81,6 +85,23 @@ class DrawnSource(Source):
         self.ignore: int | None = None if mapped else self._ignored
         highest = max(len(names) - 1, self._ignored or 0)
         self._dtype = np.dtype(np.uint8 if highest <= 255 else np.uint16)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Paths of images below their folder, or of their folders, sorted.
+
+        They are without extension where these are unique.
+        """
+        return self._keys
+
+    def describe(self) -> JSON:
+        """Return the location and the options of the samples, as JSON."""
+        return {
+            "kind": self.kind,
+            **self.arguments,
+            **self._options.describe(),
+            "facts": self._facts,
+        }
 
     @property
     def _drawn(self) -> bool:

@@ -27,11 +27,10 @@ from zarrfeed_convert.sources.run_length.numbered_classes import class_table
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from zarrfeed_convert.decoding.pixels import Color
     from zarrfeed_convert.mask_map import MaskMap
-    from zarrfeed_convert.source import JSON
 
 _LOOKED_AT, _CELLS = 40, 20  # images whose runs are looked at when a file is opened, cells of each
 
@@ -120,6 +119,8 @@ class RleCsv(DrawnSource):
     ('background', 'ship')
     """
 
+    kind = "rle-csv"
+
     def __init__(
         self,
         images: str | os.PathLike[str],
@@ -190,20 +191,6 @@ class RleCsv(DrawnSource):
             "masks": int(sum(counts)),
             "images_without_mask": counts.count(0),
             "images_not_in_csv": len(others),
-        }
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """Paths of images below their folder, sorted; without extension if they are unique."""
-        return self._keys
-
-    def describe(self) -> JSON:
-        """Return the location and the options of the samples, as JSON."""
-        return {
-            "kind": "rle-csv",
-            **self.arguments,
-            **self._options.describe(),
-            "facts": self._facts,
         }
 
     def _path(self, sample: int) -> str:
