@@ -53,7 +53,8 @@ class Limits:
     >>> Limits(sample_nbytes=1 << 20).require((60000, 60000), "uint8", "a.png")
     Traceback (most recent call last):
     zarrfeed.errors.SourceError: a.png: needed an image of at most 1 MiB, found one that claims \
-60000×60000 uint8, 3433 MiB; if that is right, allow it by --max-sample-size 4GiB
+60000×60000 uint8, 3433 MiB; if that is right, allow it by --max-sample-size 4GiB (look up: \
+sample-too-large)
     """
 
     sample_nbytes: int = field(default_factory=_default_nbytes)
