@@ -18,7 +18,7 @@ from zarrfeed_convert import FORMATS, OptionError, factory_of, open_source, para
 from zarrfeed_tools.cli import app
 from zarrfeed_tools.docstrings import read_docstring
 from zarrfeed_tools.explanation import explain
-from zarrfeed_tools.source_options import arrangement
+from zarrfeed_tools.source_arguments import arrangement
 
 COMMAND = [sys.executable, "-c", "from zarrfeed_tools.cli import main; main()"]
 
@@ -86,7 +86,7 @@ def test_a_package_that_is_not_there_is_named_with_what_installs_it(monkeypatch)
         monkeypatch.delitem(sys.modules, loaded, raising=False)
     hint = (
         "needs the package pyarrow, which is not installed: pip install '.[parquet]' in a clone of "
-        "zarrfeed"
+        "zarrfeed (look up: missing-package)"
     )
     rows = {row["name"]: row for row in listed()}
     assert rows["parquet"]["missing"] == hint

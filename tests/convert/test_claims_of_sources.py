@@ -25,7 +25,7 @@ from dicom_writing import labels, values, write_enhanced, write_nifti, write_ser
 from zarrfeed.errors import SourceError
 from zarrfeed_convert import Limits, open_source, parameters_of
 from zarrfeed_convert.decoding.limits import read_text
-from zarrfeed_tools.source_options import limits_of
+from zarrfeed_tools.source_arguments import limits_of
 
 PIXELS = np.arange(2 * 8 * 6, dtype=np.uint8).reshape(2, 8, 6)
 MASKS = PIXELS % 3

@@ -36,6 +36,7 @@ from zarrfeed_tools.pack_options import (
 )
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing, parse_tile
+from zarrfeed_tools.source_arguments import SourceArguments, limits_of, require_no_more
 from zarrfeed_tools.source_options import (
     READ_TIMEOUT_S,
     AgreementOption,
@@ -55,9 +56,6 @@ from zarrfeed_tools.source_options import (
     MaskSuffix,
     MaxSampleSize,
     ReadTimeout,
-    SourceArguments,
-    limits_of,
-    require_no_more,
 )
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console

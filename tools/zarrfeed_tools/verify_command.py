@@ -12,13 +12,13 @@ from zarrfeed import list_splits
 from zarrfeed.errors import printable
 from zarrfeed_convert import fields_of_text, set_read_timeout, verify
 from zarrfeed_tools.progress import show_progress
+from zarrfeed_tools.source_arguments import limits_of
 from zarrfeed_tools.source_options import (
     FLAGS,
     READ_TIMEOUT_S,
     AllowExternal,
     MaxSampleSize,
     ReadTimeout,
-    limits_of,
 )
 from zarrfeed_tools.terminal import console
 from zarrfeed_tools.verification_report import show_verification
