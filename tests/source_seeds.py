@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import tarfile
 import warnings
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,19 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 import zarr
-from PIL import Image
 
-from annotated import CVAT_MASK, cvat, cvat_image, cvat_polygon, labelme, labelme_shape
+import annotation_seeds
 from dicom_writing import labels, values, write_enhanced, write_nifti, write_series
+from seed_files import MASKS, PIXELS, encoded, put, put_folders, with_palette
 from zarrfeed_convert.sources.records.features import _EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-RNG = np.random.default_rng(5)
-PIXELS = RNG.integers(0, 255, (3, 16, 12, 3), np.uint8)
-MASKS = RNG.integers(0, 3, (3, 16, 12), np.uint8)
 FURTHER = {"depth": "target:depth", "ids": "mask:ids"}
 
 
@@ -84,27 +79,11 @@ def _datasets() -> Iterator[tuple[str, dict[str, Any], Callable[[Path], None]]]:
     yield "paired", {"images": "i", "fields": further}, _paired_fields
     for name, text in _CLASSES.items():
         yield "paired", folders, lambda at, n=name, t=text: _paired(at, "PNG", **{n: t})
-    yield "camvid", {"images": "."}, lambda at: _folders(at, "train", "trainannot")
+    yield "camvid", {"images": "."}, lambda at: put_folders(at, "train", "trainannot")
     city = {"images": ".", "subset": "train"}
     yield "cityscapes", city, _cityscapes
     yield "voc", {"images": ".", "subset": "train"}, _voc
-    yield "coco", {"images": "i", "masks": "a.json"}, _coco
-    yield "coco", {"images": "i", "masks": "a.json", "instances": "boundary"}, _coco
-    yield "coco-panoptic", {"images": "i", "masks": "a.json"}, _panoptic
-    yield "kitti", {"images": "."}, _kitti
-    yield "mapillary", {"images": "."}, _mapillary
-    yield "yolo", {"images": "."}, _yolo
-    yield "labelme", {"images": "."}, _labelme
-    yield "labelme", {"images": "."}, _labelme_xml
-    yield "cvat", {"images": "."}, _cvat
-    yield "label-studio", {"images": "i", "masks": "a.json"}, _label_studio
-    yield "supervisely", {"images": "."}, _supervisely
-    yield "ade20k", {"images": "."}, _ade20k
-    yield "datumaro", {"images": "."}, _datumaro
-    yield "rle-csv", {"images": "i", "masks": "a.csv"}, _rle_csv
-    yield "rle-csv", {"images": "i", "masks": "a.csv", "instances": "keep"}, _rle_csv
-    yield "mask-folders", {"images": "."}, _mask_folders
-    yield "class-masks", folders, _class_masks
+    yield from annotation_seeds.datasets()
     yield "geotiff", folders, _geotiff
     yield "geotiff", {"images": "i"}, lambda at: _geotiff(at, compress="jpeg", photometric="ycbcr")
     for write in (_plain_stack, _imagej, _ome_tiff):
@@ -184,41 +163,22 @@ _CLASSES = {
 _ENDS = {"JPEG": "jpg", "TIFF": "tif", "PPM": "png", "GIF": "png"}
 
 
-def _encoded(pixels: Any, form: str = "PNG", **more: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form, **more)
-    return file.getvalue()
-
-
 def _saved(array: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def _palette(mask: Any) -> bytes:
-    image = Image.fromarray(mask)
-    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
 def _paired(at: Path, form: str, **more: Any) -> None:
     for name in more.keys() & _CLASSES.keys():
-        _put(at / "m" / name, more.pop(name).encode())
+        put(at / "m" / name, more.pop(name).encode())
     for number in range(2):
-        _put(
+        put(
             at / f"i/{number}.{_ENDS.get(form, form.lower())}",
-            _encoded(PIXELS[number], form, **more),
+            encoded(PIXELS[number], form, **more),
         )
         mask = MASKS[number]
-        _put(at / f"m/{number}.png", _palette(mask) if number else _encoded(mask))
+        put(at / f"m/{number}.png", with_palette(mask) if number else encoded(mask))
 
 
 def _paired_tiff(at: Path, **more: Any) -> None:
@@ -227,229 +187,21 @@ def _paired_tiff(at: Path, **more: Any) -> None:
     if more.get("planarconfig"):
         values = np.moveaxis(values, 2, 0)
     tifffile.imwrite(at / "i/a.tif", values, photometric="rgb", metadata=None, **more)
-    _put(at / "m/a.png", _encoded(MASKS[0]))
-
-
-def _folders(at: Path, images: str, masks: str) -> None:
-    for number in range(2):
-        _put(at / images / f"{number}.png", _encoded(PIXELS[number]))
-        _put(at / masks / f"{number}.png", _encoded(MASKS[number]))
+    put(at / "m/a.png", encoded(MASKS[0]))
 
 
 def _cityscapes(at: Path) -> None:
     for number in range(2):
         name = f"train/bonn/bonn_{number:06}_000019"
-        _put(at / f"leftImg8bit/{name}_leftImg8bit.png", _encoded(PIXELS[number]))
-        _put(at / f"gtFine/{name}_gtFine_labelIds.png", _encoded(MASKS[number]))
+        put(at / f"leftImg8bit/{name}_leftImg8bit.png", encoded(PIXELS[number]))
+        put(at / f"gtFine/{name}_gtFine_labelIds.png", encoded(MASKS[number]))
 
 
 def _voc(at: Path) -> None:
     for number in range(2):
-        _put(at / f"JPEGImages/{number}.jpg", _encoded(PIXELS[number], "JPEG"))
-        _put(at / f"SegmentationClass/{number}.png", _palette(MASKS[number]))
-    _put(at / "ImageSets/Segmentation/train.txt", b"0\n1\n")
-
-
-def _coco(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-    shapes = [
-        {"segmentation": [[1, 1, 8, 1, 8, 9, 1.5, 9]], "iscrowd": 0},
-        {"segmentation": {"size": [16, 12], "counts": [20, 30, 142]}, "iscrowd": 1},
-        {"segmentation": {"size": [16, 12], "counts": "d0n0n3"}, "iscrowd": 1},
-    ]
-    said = {
-        "info": {"year": 2024},
-        "images": [{"id": n, "file_name": f"{n}.png", "height": 16, "width": 12} for n in range(2)],
-        "categories": [{"id": 3, "name": "cell"}, {"id": 7, "name": "dirt"}],
-        "annotations": [
-            {"id": n, "image_id": n % 2, "category_id": 3 + 4 * (n % 2), "area": 30,
-             "bbox": [1, 1, 7, 8], **shape}
-            for n, shape in enumerate(shapes[:2])
-        ],
-    }  # fmt: skip
-    _put(at / "a.json", json.dumps(said).encode())
-
-
-def _panoptic(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-        colors = np.stack([MASKS[number] * 9, MASKS[number], MASKS[number]], axis=2)
-        _put(at / f"a/{number}.png", _encoded(colors))
-    segments = [
-        {"id": index * (9 + 256 + 65536), "category_id": 2 * index, "iscrowd": index - 1,
-         "bbox": [0, 0, 12, 16], "area": 60} for index in (1, 2)
-    ]  # fmt: skip
-    said = {
-        "images": [{"id": n, "file_name": f"{n}.png", "height": 16, "width": 12} for n in range(2)],
-        "annotations": [
-            {"image_id": n, "file_name": f"{n}.png", "segments_info": segments} for n in range(2)
-        ],
-        "categories": [{"id": 2, "name": "sky"}, {"id": 4, "name": "car"}],
-    }
-    _put(at / "a.json", json.dumps(said).encode())
-
-
-def _kitti(at: Path) -> None:
-    _folders(at / "training", "image_2", "semantic")
-
-
-def _mapillary(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"training/images/{number}.png", _encoded(PIXELS[number]))
-        _put(at / f"training/v2.0/labels/{number}.png", _palette(MASKS[number]))
-    colors = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
-    names = ["construction--wall", "object--car", "void--unlabeled"]
-    labels = [{"name": n, "color": c} for n, c in zip(names, colors, strict=True)]
-    _put(at / "config_v2.0.json", json.dumps({"labels": labels}).encode())
-
-
-def _yolo(at: Path) -> None:
-    for number, text in enumerate(("1 0.1 0.1 0.9 0.1 0.9 0.6 0.2 0.6\n0 0 0 1 0 0 1\n", "")):
-        _put(at / f"images/train/{number}.png", _encoded(PIXELS[number]))
-        _put(at / f"labels/train/{number}.txt", text.encode())
-    said = "path: ../datasets/set\ntrain: images/train\nnames:\n  0: cell\n  1: dirt\n"
-    _put(at / "data.yaml", said.encode())
-
-
-def _labelme(at: Path) -> None:
-    shapes = [
-        labelme_shape("cell", [[1, 1], [8.5, 1], [8, 9]]),
-        labelme_shape("dirt", [[2, 2], [5, 7]], "rectangle", group=1),
-        labelme_shape("dirt", [[6, 6], [9, 6]], "circle"),
-    ]
-    for number in range(2):
-        _put(at / f"{number}.png", _encoded(PIXELS[number]))
-        said = labelme(f"{number}.png", *shapes[: 3 - 2 * number], size=(16, 12))
-        _put(at / f"{number}.json", json.dumps(said).encode())
-    _put(at / "labels.txt", b"__ignore__\n_background_\ncell\ndirt\n")
-
-
-def _labelme_xml(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"{number}.png", _encoded(PIXELS[number]))
-        said = (
-            f"<annotation><filename>{number}.png</filename><folder></folder><imagesize><nrows>16"
-            "</nrows><ncols>12</ncols></imagesize><object><name>cell</name><deleted>0</deleted>"
-            "<occluded>no</occluded><id>0</id><parts><hasparts/><ispartof/></parts><attributes/>"
-            "<polygon><pt><x>1</x><y>1</y></pt><pt><x>8.50</x><y>1</y></pt><pt><x>8</x><y>9</y>"
-            "</pt><username/></polygon></object></annotation>"
-        )
-        _put(at / f"{number}.xml", said.encode())
-
-
-def _cvat(at: Path) -> None:
-    shapes = [cvat_polygon("car", "1,1;8.5,1;8,9", z_order=1), CVAT_MASK]
-    frames = []
-    for number in range(2):
-        _put(at / f"images/{number}.png", _encoded(PIXELS[number]))
-        frame = cvat_image(number, f"{number}.png", *shapes[: 2 - number])
-        frames.append(frame.replace('height="10"', 'height="16"'))
-    _put(at / "annotations.xml", cvat(*frames).encode())
-
-
-def _label_studio(at: Path) -> None:
-    polygon = {"points": [[8, 6], [75, 6], [66, 56]], "closed": True, "polygonlabels": ["cell"]}
-    # 768 values RGBA: 400 zeros, 200 of 255, 168 zeros.
-    bits = f"{768:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"
-    bits += "".join(f"111{n - 1:016b}{v:08b}" for n, v in ((400, 0), (200, 255), (168, 0)))
-    bits += "0" * (-len(bits) % 8)
-    code = [int(bits[n : n + 8], 2) for n in range(0, len(bits), 8)]
-    brush = {"format": "rle", "rle": code, "brushlabels": ["dirt"]}
-    regions = [
-        {"type": kind, "original_width": 12, "original_height": 16, "image_rotation": 0,
-         "value": value} for kind, value in (("polygonlabels", polygon), ("brushlabels", brush))
-    ]  # fmt: skip
-    tasks = []
-    for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-        tasks.append({"id": number, "data": {"image": f"/data/upload/1/1a2b3c4d-{number}.png"},
-                      "annotations": [{"id": 1, "result": regions[: 2 - number]}]})  # fmt: skip
-    _put(at / "a.json", json.dumps(tasks).encode())
-
-
-def _supervisely(at: Path) -> None:
-    bitmap = base64.b64encode(zlib.compress(_palette(MASKS[0, :4, :3]))).decode()
-    objects = [
-        {"classTitle": "cell", "geometryType": "polygon", "points": {
-            "exterior": [[1, 1], [9, 1], [8, 9]], "interior": [[[4, 3], [6, 3], [6, 5]]]}},
-        {"classTitle": "dirt", "geometryType": "bitmap",
-         "bitmap": {"data": bitmap, "origin": [5, 8]}},
-    ]  # fmt: skip
-    for number in range(2):
-        _put(at / f"set/img/{number}.png", _encoded(PIXELS[number]))
-        said = {"size": {"height": 16, "width": 12}, "objects": objects[: 2 - number], "tags": []}
-        _put(at / f"set/ann/{number}.png.json", json.dumps(said).encode())
-    classes = [{"title": name, "shape": "any", "color": "#FF0000"} for name in ("cell", "dirt")]
-    _put(at / "meta.json", json.dumps({"classes": classes, "tags": []}).encode())
-
-
-def _ade20k(at: Path) -> None:
-    for number in range(2):
-        mask = MASKS[number]
-        colors = np.stack([mask * 21, mask, mask * 100], axis=2)
-        _put(at / f"training/street/{number}.jpg", _encoded(PIXELS[number], "JPEG"))
-        _put(at / f"training/street/{number}_seg.png", _encoded(colors))
-        listed = [{"id": n, "name": name, "name_ndx": (n * 21 // 10 << 8) + n}
-                  for n, name in enumerate(("wall", "sky"), 1)]  # fmt: skip
-        said = {"annotation": {"filename": f"{number}.jpg", "object": listed}}
-        _put(at / f"training/street/{number}.json", json.dumps(said).encode())
-
-
-def _datumaro(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"images/train/{number}.png", _encoded(PIXELS[number]))
-    shapes = [
-        {
-            "id": 1,
-            "type": "polygon",
-            "attributes": {},
-            "group": 0,
-            "label_id": 0,
-            "points": [1, 1, 8.5, 1, 8, 9],
-            "z_order": 0,
-        },
-        {
-            "id": 2,
-            "type": "mask",
-            "attributes": {"is_crowd": True},
-            "group": 0,
-            "label_id": 1,
-            "rle": {"counts": "d0n0^4", "size": [16, 12]},
-            "z_order": 0,
-        },
-    ]
-    said = {
-        "dm_format_version": "1.0", "media_type": 2, "infos": {},
-        "categories": {"label": {"labels": [{"name": name, "parent": "", "attributes": []}
-                                            for name in ("cell", "dirt")], "attributes": []}},
-        "items": [{"id": str(number), "annotations": shapes[: 2 - number], "attr": {"frame": 0},
-                   "image": {"path": f"{number}.png", "size": [16, 12]}} for number in range(2)],
-    }  # fmt: skip
-    _put(at / "annotations/train.json", json.dumps(said).encode())
-
-
-def _rle_csv(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-    runs = "0.png,2,1 4 20 7\n0.png,1,40 100\n1.png,,\n"
-    _put(at / "a.csv", f"ImageId,ClassId,EncodedPixels\n{runs}".encode())
-
-
-def _mask_folders(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"c{number}/images/c{number}.png", _encoded(PIXELS[number]))
-        for label in (1, 2):
-            inside = np.uint8(255) * (MASKS[number] == label)
-            _put(at / f"c{number}/masks/{label}.png", _encoded(inside))
-
-
-def _class_masks(at: Path) -> None:
-    for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-        for label in (1, 2):
-            inside = np.uint8(255) * (MASKS[number] == label)
-            _put(at / f"m/{number}_class{label}.png", _encoded(inside))
+        put(at / f"JPEGImages/{number}.jpg", encoded(PIXELS[number], "JPEG"))
+        put(at / f"SegmentationClass/{number}.png", with_palette(MASKS[number]))
+    put(at / "ImageSets/Segmentation/train.txt", b"0\n1\n")
 
 
 def _geotiff(at: Path, **more: Any) -> None:
@@ -499,7 +251,7 @@ def _nifti(at: Path, end: str) -> None:
         (at / name).mkdir()
         nib.save(nib.Nifti1Image(volume, np.eye(4)), at / name / f"a.{end}")
     said = {"labels": {"background": 0, "liver": 1, "tumour": 2}}
-    _put(at / "dataset.json", json.dumps(said).encode())
+    put(at / "dataset.json", json.dumps(said).encode())
 
 
 _ITK = [("nrrd", False), ("nhdr", True), ("mha", True), ("mhd", False), ("gipl.gz", True),
@@ -527,18 +279,18 @@ def _nnunet(at: Path, end: str) -> None:
             nib.save(nib.Nifti1Image(volume.astype(np.int16), np.eye(4)), path)
         elif end == ".tif":
             tifffile.imwrite(path, volume, compression="zlib", photometric="minisblack")
-            _put(path.with_name("a.json"), b'{"spacing": [2.5, 1, 1]}')
+            put(path.with_name("a.json"), b'{"spacing": [2.5, 1, 1]}')
         elif end == ".npy":
             np.save(path, volume)
         else:
-            _put(path, _encoded(volume[0]))
+            put(path, encoded(volume[0]))
     said = {
         "channel_names": {"0": "CT", "1": "PET"},
         "labels": {"background": 0, "liver": 1, "tumour": 2, "ignore": 3},
         "numTraining": 1,
         "file_ending": end,
     }
-    _put(at / "dataset.json", json.dumps(said).encode())
+    put(at / "dataset.json", json.dumps(said).encode())
 
 
 def _decathlon(at: Path) -> None:
@@ -551,7 +303,7 @@ def _decathlon(at: Path) -> None:
         "numTraining": 1,
         "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
     }
-    _put(at / "dataset.json", json.dumps(said).encode())
+    put(at / "dataset.json", json.dumps(said).encode())
 
 
 def _dicom(at: Path) -> None:
@@ -583,9 +335,9 @@ def _dicom_jpeg(at: Path) -> None:
 
     stack = values(3, "uint8")
     ways = (
-        (JPEGBaseline8Bit, lambda one: _encoded(one, "JPEG")),
+        (JPEGBaseline8Bit, lambda one: encoded(one, "JPEG")),
         (JPEGLosslessSV1, lambda one: imagecodecs.ljpeg_encode(one)),
-        (JPEG2000Lossless, lambda one: _encoded(one, "JPEG2000", no_jp2=True)),
+        (JPEG2000Lossless, lambda one: encoded(one, "JPEG2000", no_jp2=True)),
     )
     for path, pixels, (syntax, encode) in zip(
         write_series(at / "i", stack), stack, ways, strict=True
@@ -640,9 +392,9 @@ def _npy_volumes(at: Path) -> None:
 def _paired_fields(at: Path) -> None:
     (at / "depth").mkdir()
     for number in range(2):
-        _put(at / f"i/{number}.png", _encoded(PIXELS[number]))
-        _put(at / f"after/{number}.jpg", _encoded(PIXELS[number], "JPEG"))
-        _put(at / f"ids/{number}.png", _palette(MASKS[number]))
+        put(at / f"i/{number}.png", encoded(PIXELS[number]))
+        put(at / f"after/{number}.jpg", encoded(PIXELS[number], "JPEG"))
+        put(at / f"ids/{number}.png", with_palette(MASKS[number]))
         tifffile.imwrite(at / f"depth/{number}.tif", MASKS[number] / np.float32(3))
 
 
@@ -663,7 +415,7 @@ def framed(payload: bytes) -> bytes:
 
 
 def _tfrecord(at: Path) -> None:
-    _records(at, lambda n: {"image": _encoded(PIXELS[n]), "mask": _encoded(MASKS[n])})
+    _records(at, lambda n: {"image": encoded(PIXELS[n]), "mask": encoded(MASKS[n])})
 
 
 def _tfrecord_bare(at: Path) -> None:
@@ -671,8 +423,8 @@ def _tfrecord_bare(at: Path) -> None:
 
 
 def _tfrecord_fields(at: Path) -> None:
-    _records(at, lambda n: {"image": _encoded(PIXELS[n]), "mask": _encoded(MASKS[n]),
-                            "depth": _saved(PIXELS[n] / 9), "ids": _encoded(MASKS[n])})  # fmt: skip
+    _records(at, lambda n: {"image": encoded(PIXELS[n]), "mask": encoded(MASKS[n]),
+                            "depth": _saved(PIXELS[n] / 9), "ids": encoded(MASKS[n])})  # fmt: skip
 
 
 def _records(at: Path, of: Callable[[int], dict[str, bytes]]) -> None:
@@ -683,13 +435,13 @@ def _records(at: Path, of: Callable[[int], dict[str, bytes]]) -> None:
             entry = example.features.feature.add(key=name)
             entry.value.bytes_list.value.append(value)
         records.append(framed(example.SerializeToString()))
-    _put(at / "a.tfrecord", b"".join(records))
+    put(at / "a.tfrecord", b"".join(records))
 
 
 def _parquet(at: Path, **more: Any) -> None:
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     rows = {
-        name: pa.array([{"bytes": _encoded(one), "path": "a.png"} for one in stack], image)
+        name: pa.array([{"bytes": encoded(one), "path": "a.png"} for one in stack], image)
         for name, stack in (("image", PIXELS), ("annotation", MASKS))
     }
     pq.write_table(pa.table(rows), at / "a.parquet", **more)
@@ -704,7 +456,7 @@ def _parquet_lists(at: Path) -> None:
 
 
 def _parquet_fields(at: Path) -> None:
-    rows = {"image": map(_encoded, PIXELS), "ids": map(_encoded, MASKS),
+    rows = {"image": map(encoded, PIXELS), "ids": map(encoded, MASKS),
             "depth": [_saved(one / 9) for one in PIXELS]}  # fmt: skip
     table = {name: pa.array(values, pa.binary()) for name, values in rows.items()}
     pq.write_table(pa.table(table), at / "a.parquet", row_group_size=2)
@@ -713,8 +465,8 @@ def _parquet_fields(at: Path) -> None:
 def _webdataset(at: Path) -> None:
     with tarfile.open(at / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(2):
-            for name, data in ((f"{number}.jpg", _encoded(PIXELS[number], "JPEG")),
-                               (f"{number}.{'é' * 40 * number}seg.png", _encoded(MASKS[number])),
+            for name, data in ((f"{number}.jpg", encoded(PIXELS[number], "JPEG")),
+                               (f"{number}.{'é' * 40 * number}seg.png", encoded(MASKS[number])),
                                (f"{number}.mask.npy", _saved(MASKS[number]))):  # fmt: skip
                 about = tarfile.TarInfo(name)
                 about.size = len(data)
