@@ -445,7 +445,7 @@ def test_the_advice_of_a_refusal_is_an_option_that_helps():
     arguments = {"images": "a.npz:x", "masks": "a.npz:x"}
     with pytest.raises(SourceError) as refusal:
         open_source("npz", arguments, limits=limits_of("1MiB", allow_external=False))
-    [size] = re.findall(r"--max-sample-size (\S+)$", str(refusal.value))
+    [size] = re.findall(r"--max-sample-size (\S+) \(look up", str(refusal.value))
     assert (
         len(open_source("npz", arguments, limits=limits_of(size, allow_external=False)).keys) == 2
     )
