@@ -349,13 +349,16 @@ def _named_labels(
 
 
 def _renamed(named: tuple[str, ...], samples: Source) -> tuple[str, ...]:
-    """Return the user's names of classes, and refuse those of the source in another order."""
-    known = samples.classes
-    if known and named != (*known,) and set(known) == set(named):
+    """Return the user's names of classes, and refuse those that give other ids to the source's."""
+    known = tuple(samples.classes or ())
+    # Fewer are right for the first ones, where --ignore leaves the last ones out.
+    moved = named != known[: len(named)]
+    if known and moved and (set(named) <= set(known) or len(named) < len(known)):
+        how = "in another order" if set(named) == set(known) else "which are others"
         raise SourceError(
             "--classes: needed names in the order of their ids, which the source gives: "
-            f"{few(known, shown=9)}; found the same in another order, {few(named, shown=9)}; leave "
-            "--classes out"
+            f"{few(known, shown=9)}; found {few(named, shown=9)}, {how}; leave --classes out"
+            f"{look_up('class-ids')}"
         )
     return named
 

@@ -172,7 +172,7 @@ InstancesOption: TypeAlias = Annotated[
         help="What masks are, where a format has instances, such as coco. semantic: class ids. "
         "keep: numbers of instances, without classes. boundary: class ids, and a field weight that "
         "is larger between instances that touch, as in the U-Net paper, for ZarrSequence(…, "
-        'weights="weight"). By default semantic.',
+        'inputs="image", targets="mask", weights="weight"). By default semantic.',
         show_default=False,
     ),
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 IGNORED = (128, 128, 128)  # the colour of the ignore id
 UNKNOWN = (255, 255, 255)  # the colour of ids that no class has
 
+_BACKGROUND = frozenset(["background", "bg", "0"])  # classes without names are numbers
 _GOLDEN = 0.381966  # of a turn: hues of neighbouring classes are far apart, whatever their number
 # After so many classes hues come close to each other, and saturation and brightness change. The
 # steps of both are those that fill a square evenly; 48 classes make the colours of all uint16 ids
@@ -34,7 +35,7 @@ def class_colors(names: Sequence[str]) -> NDArray[np.uint8]:
     Parameters
     ----------
     names
-        Class names. The first class is black if it is called background.
+        Class names. The first class is black if it is called background, bg or 0.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def number_colors(numbers: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _is_background(name: str) -> bool:
-    return name.lower() == "background"
+    return name.strip(" _").lower() in _BACKGROUND
 
 
 @dataclass(frozen=True, slots=True)

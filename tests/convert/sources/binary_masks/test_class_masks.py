@@ -67,6 +67,9 @@ def test_classes_have_the_order_that_the_user_gives(city, tmp_path):
         ClassMasks(*places, classes="road,car,road")
     with pytest.raises(SourceError, match="--classes: needed names in the order of their ids"):
         convert(source, tmp_path / "o.zarr", split="t", classes="background,car,road,tree")
+    for fewer in ("road,car,tree", "bg,road,car"):  # the background forgotten, or named otherwise
+        with pytest.raises(SourceError, match=r"--classes: needed names in .* which are others"):
+            convert(source, tmp_path / "o.zarr", split="t", classes=fewer)
 
 
 def test_pixels_of_several_classes(city):
