@@ -62,8 +62,8 @@ class CocoJson(DrawnSource):
         between instances that touch or nearly do: the weight map of the U-Net paper, ``1 + w0 ·
         exp(-(d1 + d2)² / (2 · sigma²))``, where d1 and d2 are the distances to the nearest and the
         second nearest instance. Crowds are no instances there. ``ZarrSequence(…,
-        inputs="image", targets="mask", weights="weight")`` trains with it; the balance of classes is
-        left to ``class_weight``.
+        inputs="image", targets="mask", weights="weight")`` trains with it; the balance of
+        classes is left to ``class_weight``.
     w0
         Weight, in addition to 1, of pixels where two instances touch; for ``boundary``.
     sigma
