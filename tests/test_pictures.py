@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 from typing import Any
 
@@ -25,6 +26,7 @@ DTYPES = st.sampled_from(
     "bool u1 i1 u2 i2 u4 i4 i8 u8 f2 f4 f8 c8".split(" ")  # noqa: SIM905
 )
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
+LARGEST = np.finfo(np.float64).max
 PLAIN = Palette(("background", "a", "b", "c"), ignore=255)
 OVERLAPPING = Palette(("a", "b", "c"), multi_hot=True)
 
@@ -45,11 +47,11 @@ def test_classes_have_colors_of_their_own_however_many():
         assert not (colors == other).all(axis=-1).any()
 
 
-@given(st.integers(2, 48), st.data())
-def test_few_classes_have_colors_that_eyes_tell_apart(count, data):
-    one, other = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=2, max_size=2)))
+@pytest.mark.parametrize(("count", "least"), [(34, 16), (48, 12)])
+def test_few_classes_have_colors_that_eyes_tell_apart(count, least):
     colors = class_colors([f"class {number}" for number in range(count)]).astype(int)
-    assert np.abs(colors[one] - colors[other]).sum() >= 16
+    for one, other in itertools.combinations(colors, 2):
+        assert np.abs(one - other).sum() >= least
 
 
 def test_the_background_is_black_and_no_other_first_class():
@@ -150,6 +152,16 @@ def test_a_thumbnail_keeps_the_aspect_and_is_never_larger(size, most):
     scale = max(small) / max(size)
     for extent, old in zip(small, size, strict=True):
         assert abs(extent - old * scale) <= max(0.5, 1 - old * scale)
+
+
+@pytest.mark.parametrize("least", [-LARGEST, LARGEST, np.nan, -np.inf])
+def test_means_of_the_largest_numbers_are_finite(least):
+    image = np.full((3, 6), LARGEST)
+    image[:, 3:] = least
+    known = image[np.isfinite(image)]
+    small = shrink(image, (1, 1))
+    assert known.min() <= small[0, 0] <= known.max()
+    assert np.isfinite(shrink(image * (1 + 1j), (1, 1))).all() or not np.isfinite(least)
 
 
 @given(images(), st.data())

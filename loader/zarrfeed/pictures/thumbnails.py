@@ -86,8 +86,8 @@ def area_means(image: NDArray[Any], edges: Sequence[NDArray[np.int64]]) -> NDArr
         wide = _means(wide, axis, ends)
         shares = None if shares is None else _means(shares, axis, ends)
     if shares is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            wide = np.where(shares > 0, wide / shares, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            wide = np.where(shares > 0, _bounded(wide / shares), np.nan)
     if kind in "iu":
         bounds = np.iinfo(image.dtype)
         most = np.float64(bounds.max)
@@ -110,7 +110,14 @@ def _means(values: NDArray[Any], axis: int, edges: NDArray[np.int64]) -> NDArray
             return np.stack(sums) / counts
         return np.add.reduceat(values, edges[:-1], axis=axis, dtype=np.float64) / counts
     # Divided first, for a sum of large float64 may be infinite.
-    return np.add.reduceat(values / np.repeat(counts, lengths, axis=0), edges[:-1], axis=axis)
+    parts = values / np.repeat(counts, lengths, axis=0)
+    with np.errstate(over="ignore"):
+        return _bounded(np.add.reduceat(parts, edges[:-1], axis=axis))
+
+
+def _bounded(means: NDArray[Any]) -> NDArray[Any]:
+    """Make means finite again that rounding has lifted above the largest float64."""
+    return np.nan_to_num(means, nan=np.nan)
 
 
 def pick(array: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
