@@ -79,6 +79,7 @@ def test_conditions_keys_and_numbers_choose(tmp_path: Path) -> None:
     text = run("o.zarr", "--where", "organ>5% and lesion==0", "--n", 1)
     assert text.count("1 of 2 samples with organ>5% and lesion==0, of 6 samples") == 2
     assert "train" not in run("o.zarr", "--split", "val", "--n", 2, "--seed", 3)
+    (tmp_path / "o.png").mkdir()
     for words, message in (
         (["--where", "leson>0"], "did you mean 'lesion'?"),
         (["--where", "lesion>50%"], "found none: ask for less"),
@@ -87,8 +88,9 @@ def test_conditions_keys_and_numbers_choose(tmp_path: Path) -> None:
         (["--patches", "9"], "needed a size like 256x256"),
         (["--patches", "4x4x4"], "needed patches of 2 axes, found 4 × 4 × 4"),
         (["--out", "a.jpg"], "needed FILE.png"),
+        (["--out", "o.png"], "found the folder o.png"),
     ):
-        usage = any(part in words for part in ("leson>0", "9", "a.jpg"))
+        usage = any(part in words for part in ("leson>0", "9", "a.jpg", "o.png"))
         assert message in run("o.zarr", *words, status=2 if usage else 1)
     assert "needed either a store or --sequence" in run(status=2)
     assert not (tmp_path / "preview.png.partial").exists()

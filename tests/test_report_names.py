@@ -18,6 +18,8 @@ from zarrfeed_tools.report.subjects import parts_of, subject_of, subject_parts
         ("patient_07_slice_3", "patient_07"),
         ("patient 7/slice 3", "patient 7"),
         ("P07_S3", "P07"),
+        ("patient_07_left", "patient_07"),
+        ("p/Case07-od", "p/Case07"),
         ("case_00012/img_3", "case_00012"),
         ("volume-3_slice_45", "volume-3"),
         ("LIDC-IDRI-0001_slice_3", "LIDC-IDRI-0001"),
@@ -42,7 +44,7 @@ def test_a_subject_is_the_part_of_a_name_before_the_number_of_its_images(name, s
         "image_001", "img001", "0001", "000000000139", "liver_3", "scan_12", "town/images/1", "",
         "2007_000027", "IMG_20190131_123456", "train2017_000123", "20190131T120000_3", "12_3",
         "tile_3_7", "x_12_y_30", "img_1024x768_3", "lat_12.34_lon_56.78", "fold_1_img_003",
-        "T1w_001", "S2A_3_1", "patient_07_left", "P07S3", "_", "###", "\x1b[m_1", "\udcff_1_",
+        "T1w_001", "S2A_3_1", "P07S3", "_", "###", "\x1b[m_1", "\udcff_1_",
         "isic_0024306", "crop_2_of_3", "batch 3/0007", "test/0001", "v2_0003",
     ],
 )  # fmt: skip

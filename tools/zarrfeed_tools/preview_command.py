@@ -115,6 +115,8 @@ def preview(
     """Draw samples of a dataset to a PNG: images, their masks over them, and the classes."""
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"needed FILE.png, found {str(out)!r}", param_hint="--out")
+    if out.is_dir():
+        raise typer.BadParameter(f"needed a file, found the folder {out}", param_hint="--out")
     selection = Selection(
         splits=split or (), where=where, keys=_keys(keys or []), count=n, seed=seed, most=size,
         patches=None if patches is None else _KINDS[patch_kind](_size(patches)),

@@ -69,13 +69,18 @@ def require_page(out: Path) -> None:
         raise ZarrfeedError(
             f"{out}: needed the path of a file, such as report.html, found a folder"
         )
-    if out.exists():
-        with out.open("rb") as file:
-            if _GENERATOR not in file.read(_HEAD_NBYTES):
-                raise ZarrfeedError(
-                    f"{out}: needed a new file or an earlier report, found another file: choose "
-                    "another name, or delete it"
-                )
+    if out.exists() and not _is_report(out):
+        raise ZarrfeedError(
+            f"{out}: needed a new file or an earlier report, found another file: choose another "
+            "name, or delete it"
+        )
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():  # to open a pipe would wait for its other end
+        return False
+    with path.open("rb") as file:
+        return _GENERATOR in file.read(_HEAD_NBYTES)
 
 
 def write_page(report: Report, sampled: Sampled, out: Path) -> None:

@@ -7,7 +7,8 @@ overlook a subject than take a number of an image, a date or a place in a grid f
 A name is divided into parts at everything that is neither a letter nor a digit. The subject is the
 name up to the first part that *identifies*, given that a later part has a number, too, which tells
 the images of a subject apart: ``patient_07`` of ``patient_07_slice_3``, but nothing of
-``image_001``. A part identifies if it has a digit, unless
+``image_001``. After a word for subjects, any later part will do: ``patient_07`` of
+``patient_07_left``. A part identifies if it has a digit, unless
 
 - all names of the store have it (``BraTS20``), because it tells nothing apart;
 - it is a year or a date, alone or after letters (``2007``, ``20190131``, ``train2017``), or what
@@ -108,6 +109,8 @@ def subject_parts(name: str, shared: Collection[str] = frozenset()) -> tuple[str
     --------
     >>> subject_parts("Patient-07_slice_3"), subject_parts("image_001")
     (('patient', '07'), ())
+    >>> subject_parts("patient07_left"), subject_parts("image07_left")
+    (('patient07',), ())
     """
     parts = parts_of(name)
     first, stop = _subject_in(parts, name, shared)
@@ -138,7 +141,7 @@ def subject_of(name: str, shared: Collection[str] = frozenset()) -> str:
 
 def _subject_in(parts: Sequence[str], name: str, shared: Collection[str]) -> tuple[int, int]:
     """Return which parts of a name say its subject; 0, 0 if none do."""
-    last = len(parts) - 1  # what identifies, another number follows
+    last = len(parts) - 1  # something follows what identifies
     first = 0
     if last > 0 and parts[0] in _SPLITS:
         first = int(name[len(parts[0]) : len(parts[0]) + 1] == "/")
@@ -158,7 +161,9 @@ def _subject_in(parts: Sequence[str], name: str, shared: Collection[str]) -> tup
         if dated:
             continue
         later = any(not each.isalpha() and each not in shared for each in parts[place + 1 :])
-        return (first, place + 1) if later else (0, 0)
+        if later or not OF_SUBJECTS.isdisjoint([before, *_LETTERS.findall(part)]):
+            return first, place + 1
+        return 0, 0
     return 0, 0
 
 
