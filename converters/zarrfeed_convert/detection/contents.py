@@ -6,7 +6,6 @@ reason for a format.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import zipfile
@@ -52,14 +51,6 @@ def first_file_name(path: str) -> str:
     with suppress(ValueError):
         return str(json.loads(f'"{found[1]}"'))
     return found[1]
-
-
-def csv_columns(path: str) -> list[str]:
-    """Return the names of the columns of a CSV file, in lower case."""
-    first = edges(path).partition("\n")[0]
-    with suppress(csv.Error):
-        return [name.strip().lower() for name in next(csv.reader([first]), [])]
-    return []
 
 
 def tiff_kind(path: str) -> str:

@@ -225,7 +225,7 @@ def checks_of(report: Report, sampled: Sampled) -> tuple[list[str], list[tuple[s
     if sampled.intensities.compared and not sampled.intensities.differences:
         clean.append("intensities of the splits")
     if not sampled.islands_searched:
-        unchecked["tiny islands"] = [f"SciPy is not installed: {how_to_install('instances')}."]
+        unchecked["tiny islands"] = [f"SciPy is not installed: {how_to_install('report')}."]
     elif sampled.palettes and not sampled.with_islands:
         clean.append(f"tiny islands (in {plural(len(sampled.views), unit)})")
     for split in report.splits:
