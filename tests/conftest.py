@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gc
+import locale
 import os
 import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from stores import Pixels, traced_pixels, write_split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -47,6 +52,14 @@ def pytest_collection_finish() -> None:
     """Keep the million objects of imported packages out of every later ``gc.collect``."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _same_locale() -> Iterator[None]:
+    """Keep the locale, which SimpleITK sets to "C" when it writes VTK files."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,6 @@ def write_scene(root: Path, size: int) -> None:
         Height and width in pixels; the scene repeats every 500.
     """
     import rasterio
-    from rasterio.transform import from_origin
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:500, :500] / 500
@@ -158,7 +157,7 @@ def write_scene(root: Path, size: int) -> None:
     options = {
         "driver": "GTiff", "height": size, "width": size, "dtype": "uint8", "tiled": True,
         "blockxsize": 512, "blockysize": 512, "compress": "zstd", "zstd_level": 1,
-        "crs": "EPSG:32632", "transform": from_origin(600_000, 5_300_000, 10, 10),
+        "crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_300_000),
     }  # fmt: skip
     repeats = -(-size // 500)
     for folder, values in (("scenes", image), ("cover", cover[np.newaxis])):

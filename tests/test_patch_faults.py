@@ -66,7 +66,9 @@ def test_what_cannot_be_read_names_the_file_the_case_and_the_patch(
             sequence.close()
             with pytest.raises(ReadError, match=rf"{SHARD}: .*{message}") as raised:
                 list(sequence)
-            assert re.search(r" \(read for patch at \d+,\d+,\d+ of a\)$", str(raised.value))
+            assert re.search(
+                r" \(read for patch at \d+,\d+,\d+ of a\) \(look up: [a-z-]+\)$", str(raised.value)
+            )
             notes = "".join(getattr(raised.value, "__notes__", []))
             assert ("In worker process" in notes) is (kind == "two processes")
             with pytest.raises(ReadError, match=r"\(read for patch at .* of a\)"):

@@ -42,7 +42,7 @@ def test_a_process_that_dies_is_an_error_not_a_hang(tmp_path, write_pairs):
                 print(error, os.path.exists("o"))
         """,
     )
-    assert "fewer workers (--workers) False" in said
+    assert "fewer workers (--workers) (look up: memory) False" in said
 
 
 def test_processes_do_not_run_the_users_script_again(tmp_path, write_pairs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -219,6 +220,7 @@ def _reader(path: str, kind: _Kind) -> Any:
 
 def _run(action: Callable[[], Any], path: str) -> Any:
     """Run an action of SimpleITK, of whose errors the last line is for people."""
+    before = locale.setlocale(locale.LC_ALL)
     try:
         return action()
     except RuntimeError as error:
@@ -227,6 +229,8 @@ def _run(action: Callable[[], Any], path: str) -> Any:
         raise SourceError(
             f"{path}: cannot be read by SimpleITK ({said:.200}); restore it, or take it out"
         ) from error
+    finally:
+        locale.setlocale(locale.LC_ALL, before)  # VTK files leave "C", by which Python reads ASCII
 
 
 def _pixels(reader: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import locale
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -462,3 +463,12 @@ def test_other_formats_have_their_own():
         ItkVolumes("i")
     with pytest.raises(SourceError, match="--format nifti"):
         ItkVolumes("i/a.nii.gz")
+
+
+def test_reading_leaves_the_locale_of_the_process() -> None:
+    write("i/a.vtk", numbers(*SHAPE))
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    source = ItkVolumes("i")
+    source.probe(0)
+    source.read(0)
+    assert locale.setlocale(locale.LC_CTYPE) == "C.UTF-8"
