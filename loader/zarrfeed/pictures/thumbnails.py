@@ -112,12 +112,16 @@ def _means(values: NDArray[Any], axis: int, edges: NDArray[np.int64]) -> NDArray
     # Divided first, for a sum of large float64 may be infinite.
     parts = values / np.repeat(counts, lengths, axis=0)
     with np.errstate(over="ignore"):
-        return _bounded(np.add.reduceat(parts, edges[:-1], axis=axis))
+        means: NDArray[Any] = np.add.reduceat(parts, edges[:-1], axis=axis)
+    if np.isinf(values).any():
+        return means
+    return _bounded(means)
 
 
 def _bounded(means: NDArray[Any]) -> NDArray[Any]:
     """Make means finite again that rounding has lifted above the largest float64."""
-    return np.nan_to_num(means, nan=np.nan)
+    bounded: NDArray[Any] = np.nan_to_num(means, nan=np.nan)
+    return bounded
 
 
 def pick(array: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
