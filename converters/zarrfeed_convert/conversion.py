@@ -352,7 +352,8 @@ def _renamed(named: tuple[str, ...], samples: Source) -> tuple[str, ...]:
     """Return the user's names of classes, and refuse those that give other ids to the source's."""
     known = tuple(samples.classes or ())
     # Fewer are right for the first ones, where --ignore leaves the last ones out.
-    moved = named != known[: len(named)]
+    counted = named == tuple(map(str, range(len(named))))  # --classes 3
+    moved = named != known[: len(named)] and not counted
     if known and moved and (set(named) <= set(known) or len(named) < len(known)):
         how = "in another order" if set(named) == set(known) else "which are others"
         raise SourceError(
