@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ from zarrfeed_convert.detection.listing import join, without_ending
 from zarrfeed_convert.detection.split_names import is_mixed, is_of, is_of_another, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from zarrfeed_convert.detection.listing import Listing
 
@@ -132,19 +133,22 @@ def _in_folders(listing: Listing, root: str, split: str) -> list[Sides]:
             ],
             # images/train and masks/train
             [
-                Sides(join(pair.images, one), join(pair.masks, other))
-                for pair in both
-                for one in listing.folders_in(pair.images)
-                for other in listing.folders_in(pair.masks)
-                if _is_word(one, name) and _is_word(other, name)
+                pair
+                for sides in both
+                for pair in _pairs_of(
+                    *(
+                        [join(side, one) for one in listing.folders_in(side) if _is_word(one, name)]
+                        for side in (sides.images, sides.masks)
+                    )
+                )
             ],
             # train and train_masks
-            [
-                Sides(join(root, one), join(root, other))
-                for one in inside
-                for other in inside
-                if _is_split_of(one, name, _IMAGES) and _is_split_of(other, name, _MASKS)
-            ],
+            _pairs_of(
+                *(
+                    [join(root, one) for one in inside if _is_split_of(one, name, side)]
+                    for side in (_IMAGES, _MASKS)
+                )
+            ),
         ):
             if found:
                 return found
@@ -161,15 +165,16 @@ def _in_folders(listing: Listing, root: str, split: str) -> list[Sides]:
 
 
 def _both(listing: Listing, root: str) -> list[Sides]:
-    inside = listing.folders_in(root)
-    return [
-        Sides(join(root, one), join(root, other))
-        for one in inside
-        for other in inside
-        if _IMAGES.fullmatch(one.lower())
-        and _MASKS.fullmatch(other.lower())
-        and not _is_part(one, other)
-    ]
+    """Return the pairs of folders in a folder that are called images and masks."""
+    images, masks = (
+        [join(root, one) for one in listing.folders_in(root) if side.fullmatch(one.lower())]
+        for side in (_IMAGES, _MASKS)
+    )
+    return [pair for pair in _pairs_of(images, masks) if not _is_part(pair.images, pair.masks)]
+
+
+def _pairs_of(images: Sequence[str], masks: Sequence[str]) -> list[Sides]:
+    return [Sides(one, other) for one, other in itertools.product(images, masks)]
 
 
 def _is_part(one: str, other: str) -> bool:
