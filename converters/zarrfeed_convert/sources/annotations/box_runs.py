@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed_convert.sources.instances.runs import runs_of
+from zarrfeed_convert.sources.instances.runs import pixels_of_runs, runs_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def runs_of_box(
             f"{size[0]}x{size[1]}, height x width"
         )
     checked = runs_of(runs.tolist(), height * width)
-    inside = np.repeat(np.arange(checked.size) % 2 == 1, checked).reshape(height, width)
+    inside = pixels_of_runs(checked).reshape(height, width)
     return runs_of_window(inside, top, left, size)
 
 

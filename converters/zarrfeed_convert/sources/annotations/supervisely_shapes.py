@@ -16,7 +16,7 @@ from zarrfeed_convert.decoding.decode import decode_bytes
 from zarrfeed_convert.sources.annotations.box_runs import runs_of_window
 from zarrfeed_convert.sources.annotations.json_files import points_of, value_of
 from zarrfeed_convert.sources.coco.shapes import runs_of_shape
-from zarrfeed_convert.sources.instances.runs import runs_of_pixels
+from zarrfeed_convert.sources.instances.runs import pixels_of_runs, runs_of_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,9 +108,7 @@ def runs_of_figure(figure: JSON, size: tuple[int, int], limits: Limits) -> NDArr
 
 
 def _pixels(polygons: list[list[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    runs = runs_of_shape(polygons, *size)
-    flat = np.repeat(np.arange(runs.size) % 2 == 1, runs)
-    return flat.reshape(size[1], size[0]).T
+    return pixels_of_runs(runs_of_shape(polygons, *size)).reshape(size[1], size[0]).T
 
 
 def _runs_of_bitmap(figure: JSON, size: tuple[int, int], limits: Limits) -> NDArray[np.int64]:

@@ -69,6 +69,17 @@ def runs_of_pixels(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.diff(np.concatenate([[0], starts, ends, [flat.size]])).astype(np.int64)
 
 
+def pixels_of_runs(runs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Decode runs, alternately outside and inside, outside first, to one value per pixel.
+
+    Examples
+    --------
+    >>> pixels_of_runs(np.array([1, 3])).tolist()
+    [False, True, True, True]
+    """
+    return np.repeat(np.arange(runs.size) % 2 == 1, runs)
+
+
 def area_of(runs: NDArray[np.int64]) -> int:
     """Return the number of pixels inside the shape.
 

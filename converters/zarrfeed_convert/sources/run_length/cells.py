@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed_convert.sources.instances.runs import runs_of_pixels
+from zarrfeed_convert.sources.instances.runs import pixels_of_runs, runs_of_pixels
 from zarrfeed_convert.sources.option_checks import require_choice
 
 if TYPE_CHECKING:
@@ -129,5 +129,4 @@ class RunRules:
         runs: NDArray[np.int64] = np.diff(bounds).astype(np.int64)
         if self.order == "columns":
             return runs
-        inside = np.repeat(np.arange(runs.size) % 2 == 1, runs)
-        return runs_of_pixels(inside.reshape(size))
+        return runs_of_pixels(pixels_of_runs(runs).reshape(size))
