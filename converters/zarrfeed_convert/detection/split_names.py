@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from zarrfeed_convert.sources.annotations.subsets import SAME, names_of_subset
+from zarrfeed_convert.sources.subset_names import SAME, names_of_subset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,12 +20,12 @@ from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, Draw
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.json_files import value_of
 from zarrfeed_convert.sources.annotations.named_images import require_found
-from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.file_discovery import files_below
 from zarrfeed_convert.sources.instances.drawing import Shape
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.instances.runs import runs_of_pixels
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.subset_names import of_subset
 
 if TYPE_CHECKING:
     import os

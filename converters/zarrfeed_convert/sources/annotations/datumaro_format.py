@@ -10,9 +10,9 @@ from zarrfeed_convert.sources.annotations.annotated import AnnotatedImages, Draw
 from zarrfeed_convert.sources.annotations.datumaro_reading import DatumaroFile, shapes_of
 from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeIndex
 from zarrfeed_convert.sources.annotations.named_images import require_found
-from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.subset_names import known_subset
 
 if TYPE_CHECKING:
     import os

@@ -14,11 +14,11 @@ from zarrfeed_convert.sources.annotations.index import AnnotatedImage, ShapeInde
 from zarrfeed_convert.sources.annotations.json_files import parsed_json
 from zarrfeed_convert.sources.annotations.labelme_json import is_labelme, labelme_shapes
 from zarrfeed_convert.sources.annotations.named_images import require_found
-from zarrfeed_convert.sources.annotations.subsets import of_subset
 from zarrfeed_convert.sources.annotations.xml_files import parsed_xml
 from zarrfeed_convert.sources.file_discovery import files_below
 from zarrfeed_convert.sources.instances.instance_options import SIGMA, W0
 from zarrfeed_convert.sources.read_errors import naming_errors, source_errors
+from zarrfeed_convert.sources.subset_names import of_subset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.limits import read_text
-from zarrfeed_convert.sources.annotations.subsets import names_of_subset
+from zarrfeed_convert.sources.subset_names import names_of_subset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

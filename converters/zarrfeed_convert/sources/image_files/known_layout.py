@@ -16,10 +16,10 @@ from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
 from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.source import IMAGES_ONLY, PAIR
-from zarrfeed_convert.sources.annotations.subsets import known_subset
 from zarrfeed_convert.sources.file_discovery import without_extension
 from zarrfeed_convert.sources.image_files.field_files import FilePairs
 from zarrfeed_convert.sources.option_checks import NO_MASKS, masks_given, require_no_masks
+from zarrfeed_convert.sources.subset_names import known_subset
 from zarrfeed_convert.sources.value_options import ValueOptions
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def subset_folder(root: Path, subset: str, masks: str, layout: tuple[str, str]) 
     root
         The folder that holds those of the subsets.
     subset
-        Name of a subset; see :func:`~zarrfeed_convert.sources.annotations.subsets.known_subset`.
+        Name of a subset; see :func:`~zarrfeed_convert.sources.subset_names.known_subset`.
     masks
         Value of ``--masks``.
     layout
