@@ -73,7 +73,7 @@ def _datumaro(listing: Listing, path: str, split: str) -> str:
     for name in (f"{known}.json" for known in (split, *names_of(split))):
         file = join(path, "annotations", name)
         if listing.has("annotations", inside=path) and names_in_json(
-            listing.path(file), "categories", "items"
+            edges(listing.path(file)), "categories", "items"
         ):
             return f"annotations/{name} of Datumaro"
     return ""
@@ -81,10 +81,8 @@ def _datumaro(listing: Listing, path: str, split: str) -> str:
 
 def _labelme(listing: Listing, path: str, split: str) -> str:
     files = [file for file in listing.files(path, (".json",)) if not is_of_another(file, split)]
-    first = listing.path(files[0]) if files else ""
     # Its last part is the image, if that is in the file; the shapes come first.
-    is_labelme = first and names_in_json(first, "shapes", "imagePath")
-    if is_labelme:
+    if files and names_in_json(edges(listing.path(files[0])), "shapes", "imagePath"):
         return f"{len(files):,} JSON files of labelme"
     xml = next((edges(listing.path(file)) for file in listing.files(path, (".xml",))), "")
     return "XML files of LabelMe" if "<annotation>" in xml and "<polygon>" in xml else ""
@@ -94,7 +92,9 @@ def _supervisely(listing: Listing, path: str, _split: str) -> str:
     file = join(path, "meta.json")
     listed = any(below.rpartition("/")[2] == "ann" for below in listing.below(path))
     known = "meta.json" in listing.folders[path].files and listed
-    return "meta.json and ann/" if known and names_in_json(listing.path(file), "classes") else ""
+    if known and names_in_json(edges(listing.path(file)), "classes"):
+        return "meta.json and ann/"
+    return ""
 
 
 def _ade20k(listing: Listing, path: str, _split: str) -> str:
@@ -109,16 +109,15 @@ def _ade20k(listing: Listing, path: str, _split: str) -> str:
 
 def by_coco(listing: Listing, split: str) -> Iterator[Candidate]:
     """Find COCO's JSON files, with shapes or with panoptic segments."""
-    found = [
-        file
+    found = {
+        file: (first_file_name(text), "segments_info" in text)
         for path in listing.folders
         if listing.folders[path].endings[".json"] <= _MOST_JSON
         for file in listing.own_files(path, (".json",))
-        if names_in_json(listing.path(file), "images", "file_name")
-    ]
+        if names_in_json(text := edges(listing.path(file)), "images", "file_name")
+    }
     for file in chosen_by_split(found, split):
-        named = first_file_name(listing.path(file))
-        panoptic = "segments_info" in edges(listing.path(file))
+        named, panoptic = found[file]
         segments = without_ending(file) if panoptic else None  # beside the JSON, called like it
         for images in image_folders_of(
             listing, named, file.rpartition("/")[0], split, other_than=segments
@@ -136,7 +135,7 @@ def by_label_studio(listing: Listing, split: str) -> Iterator[Candidate]:
         file
         for path in listing.folders
         for file in listing.own_files(path, (".json",))
-        if names_in_json(listing.path(file), "annotations", "result", "original_width")
+        if names_in_json(edges(listing.path(file)), "annotations", "result", "original_width")
     ]
     for file in chosen_by_split(found, split):
         yield Candidate(

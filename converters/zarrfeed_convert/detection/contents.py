@@ -37,15 +37,14 @@ def edges(path: str) -> str:
     return ""
 
 
-def names_in_json(path: str, *names: str) -> bool:
-    """Return whether all these names are in the first or the last part of a JSON file."""
-    text = edges(path)
+def names_in_json(text: str, *names: str) -> bool:
+    """Return whether all these names are in :func:`edges` of a JSON file."""
     return text.lstrip()[:1] in ("{", "[") and all(f'"{name}"' in text for name in names)
 
 
-def first_file_name(path: str) -> str:
-    """Return the first ``file_name`` in a JSON file; empty if there is none."""
-    found = _FILE_NAME.search(edges(path))
+def first_file_name(text: str) -> str:
+    """Return the first ``file_name`` in :func:`edges` of a JSON file; empty if there is none."""
+    found = _FILE_NAME.search(text)
     if found is None:
         return ""
     with suppress(ValueError):

@@ -12,7 +12,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import array_names, is_dicom, is_ome, tiff_kind
 from zarrfeed_convert.detection.images_alone import folders_alone, is_alone
-from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.listing import folder_text, join
 from zarrfeed_convert.detection.mask_layouts import is_per_class
 from zarrfeed_convert.detection.sides import find_sides, says_masks, told
 from zarrfeed_convert.detection.split_names import chosen_by_split, is_of, is_of_another
@@ -60,11 +60,10 @@ def by_images_alone(listing: Listing, split: str) -> Iterator[Candidate]:
     for kind, endings in (("", _IMAGES), *_VOLUMES, ("paired", (".npy",))):
         for folder in folders_alone(listing, split, endings):
             known, said = (kind, "") if kind else _kind_of_images(listing, folder)
-            where = f"{folder}/" if folder else "it"
             yield Candidate(
                 known,
-                f"{listing.count(folder, endings):,} files below {where}, and nothing that can be "
-                f"masks{said}",
+                f"{listing.count(folder, endings):,} files below {folder_text(folder)}, and "
+                f"nothing that can be masks{said}",
                 {"images": listing.path(folder)},
             )
 
@@ -99,9 +98,8 @@ def by_dicom(listing: Listing, split: str) -> Iterator[Candidate]:
         if not _has_others(listing) and (
             named or (bare and first is not None and is_dicom(listing.path(first)))
         ):
-            where = f"{folder}/" if folder else "it"
             yield Candidate(
-                "dicom", f"{named or bare:,} DICOM files below {where}",
+                "dicom", f"{named or bare:,} DICOM files below {folder_text(folder)}",
                 {"images": listing.path(folder)},
             )  # fmt: skip
 

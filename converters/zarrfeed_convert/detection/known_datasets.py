@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import edges
-from zarrfeed_convert.detection.listing import join
+from zarrfeed_convert.detection.listing import folder_text, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,5 +58,4 @@ def by_dataset_json(listing: Listing, split: str) -> Iterator[Candidate]:  # noq
 
 def known_layout(listing: Listing, kind: str, path: str, why: str) -> Candidate:
     """Return the candidate of a format that finds images and masks below one folder."""
-    where = f"{path}/ has" if path else "it has"
-    return Candidate(kind, f"{where} {why}", {"images": listing.path(path)})
+    return Candidate(kind, f"{folder_text(path)} has {why}", {"images": listing.path(path)})

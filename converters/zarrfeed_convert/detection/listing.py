@@ -111,6 +111,17 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def folder_text(inside: str) -> str:
+    """Return how reasons call a folder below the root, or the root.
+
+    Examples
+    --------
+    >>> folder_text("train"), folder_text("")
+    ('train/', 'it')
+    """
+    return f"{inside}/" if inside else "it"
+
+
 def ending_of(name: str) -> str:
     """Return the ending of a file's name in lower case, which may have two parts.
 

@@ -12,6 +12,7 @@ from zarrfeed_convert.decoding.decode import EXTENSIONS
 from zarrfeed_convert.detection.candidate import Candidate
 from zarrfeed_convert.detection.contents import edges
 from zarrfeed_convert.detection.image_folders import likeliest
+from zarrfeed_convert.detection.known_datasets import known_layout
 from zarrfeed_convert.detection.listing import join, without_ending
 from zarrfeed_convert.detection.split_names import chosen_by_split, is_of, is_of_another
 from zarrfeed_convert.sources.binary_masks.class_layouts import places_of
@@ -32,12 +33,8 @@ def by_mask_folders(listing: Listing, split: str) -> Iterator[Candidate]:
     """Find folders of folders with one image and its masks, as of the Data Science Bowl 2018."""
     found = [path for path in listing.folders if _has_mask_folders(listing, path, split)]
     for path in chosen_by_split(found, split):
-        where = f"{path}/ has" if path else "it has"
-        yield Candidate(
-            "mask-folders",
-            f"{where} folders with one image in images/ and its masks in masks/",
-            {"images": listing.path(path)},
-        )
+        why = "folders with one image in images/ and its masks in masks/"
+        yield known_layout(listing, "mask-folders", path, why)
 
 
 def _has_mask_folders(listing: Listing, path: str, split: str) -> bool:

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from zarrfeed_convert.detection.listing import join, without_ending
+from zarrfeed_convert.detection.listing import folder_text, join, without_ending
 from zarrfeed_convert.detection.split_names import is_mixed, is_of, is_of_another, names_of
 
 if TYPE_CHECKING:
@@ -97,14 +97,10 @@ def says_masks(name: str) -> bool:
 
 def told(sides: Sides, listing: Listing, endings: Collection[str]) -> str:
     """Say where images and masks are."""
-    images = f"{listing.count(sides.images, endings):,} files below {_named(sides.images)}"
+    images = f"{listing.count(sides.images, endings):,} files below {folder_text(sides.images)}"
     if sides.suffix:
         return f"{images}, masks among them by the suffix {sides.suffix}"
-    return f"{images}, {listing.count(sides.masks, endings):,} below {_named(sides.masks)}"
-
-
-def _named(folder: str) -> str:
-    return f"{folder}/" if folder else "it"
+    return f"{images}, {listing.count(sides.masks, endings):,} below {folder_text(sides.masks)}"
 
 
 def _roots(listing: Listing) -> Iterator[str]:
