@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from servers.fixtures import bucket, fault_proxy, published, s3, web  # noqa: F401  pytest finds them
 from stores import Pixels, traced_pixels, write_split
 
 if TYPE_CHECKING:
