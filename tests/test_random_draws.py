@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrfeed.order.class_pixels import ClassPixels
+from zarrfeed.order.division import exact_share
 from zarrfeed.order.draws import FREE
-from zarrfeed.order.forced_classes import ForcedClasses, exact_share
+from zarrfeed.order.forced_classes import ForcedClasses
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import RandomPatches
 from zarrfeed.order.random_draws import RandomDraws

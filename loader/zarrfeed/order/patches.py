@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from zarrfeed.arguments import number, whole
-from zarrfeed.order.forced_classes import exact_share
+from zarrfeed.order.division import exact_share
 from zarrfeed.order.sampling import MOST_DRAWS
 from zarrfeed.order.user_values import set_value
 

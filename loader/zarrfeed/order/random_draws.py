@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zarrfeed.order.division import exact_share
 from zarrfeed.order.draws import FREE, patch_draw
-from zarrfeed.order.forced_classes import ForcedClasses, exact_share
+from zarrfeed.order.forced_classes import ForcedClasses
 from zarrfeed.order.orientation import random_orientations
 from zarrfeed.order.patch_cases import indices_of
 from zarrfeed.order.random_words import Purpose, below, random_words

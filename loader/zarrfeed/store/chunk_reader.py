@@ -65,8 +65,9 @@ class ChunkReader(FieldReader):
         chunk, row = np.divmod(plan.ids, self._layout.chunk_rows)
         for first in np.unique(chunk).tolist():
             here = chunk == first
+            lands = here if plan.land is None else plan.land[here]
             for chunk_place, part in self._whole:
-                place = (here, *part.lands)
+                place = (lands, *part.lands)
                 with self._chunks.chunk((first, *chunk_place)) as values:
                     if values is None:
                         out[place] = self._layout.fill

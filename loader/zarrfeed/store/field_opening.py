@@ -39,7 +39,7 @@ def open_field(
         Bytes of decoded chunks to keep, of readers that decode.
     """
     if name in split.sources:
-        return split.sources[name].open(open_files=open_files)
+        return split.sources[name].open(open_files=open_files, cache_nbytes=cache_nbytes)
     folder = split.path / name
     if layout.indirect is None:
         with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):

@@ -35,7 +35,8 @@ class FieldReader(ABC):
             The samples to read.
         out
             (b, *sample_shape) array to fill, C-contiguous, of the array's dtype. Row i becomes
-            sample ``plan.ids[i]``.
+            sample ``plan.ids[i]``; if the plan says where samples land, row ``plan.land[i]`` does,
+            and the other rows stay as they are.
 
         Raises
         ------

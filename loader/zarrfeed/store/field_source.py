@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 class FieldSource(Protocol):
     """Where the rows of a field are."""
 
-    def open(self, *, open_files: int) -> FieldReader:
-        """Open a reader, which may keep so many files open."""
+    def open(self, *, open_files: int, cache_nbytes: int = 0) -> FieldReader:
+        """Open a reader.
+
+        Parameters
+        ----------
+        open_files
+            Largest number of descriptors to keep open.
+        cache_nbytes
+            Bytes of decoded chunks to keep, if the reader decodes.
+        """
         ...
 
 
@@ -44,7 +52,7 @@ class MemoryField:
         """The layout of an array that holds the same."""
         return row_layout(self.values.shape, self.values.dtype)
 
-    def open(self, *, open_files: int) -> FieldReader:  # noqa: ARG002 - as of other sources
+    def open(self, *, open_files: int, cache_nbytes: int = 0) -> FieldReader:  # noqa: ARG002
         """Open a reader, which has no files."""
         return _MemoryReader(self.values)
 
@@ -54,7 +62,7 @@ class _MemoryReader(FieldReader):
         self._values = values
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        out[:] = self._values[plan.ids]
+        out[slice(None) if plan.land is None else plan.land] = self._values[plan.ids]
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         for row, part in zip(plan.rows, plan.parts, strict=True):

@@ -103,7 +103,7 @@ class GatheringReader(RowReader):
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         ids, files = plan.ids, self._files
-        if files.mapped_shards is not None:
+        if files.mapped_shards is not None and plan.land is None:
             shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
             files.read_tables(shards)
             rows = as_bytes(out).reshape(ids.size, self._layout.sample_nbytes)

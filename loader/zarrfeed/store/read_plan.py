@@ -29,7 +29,8 @@ class Reads:
     row
         (b,) int64: number of the sample within its chunk.
     land
-        (b,) int64: the batch row to fill; a permutation of ``0 … b-1``.
+        (b,) int64: the batch row to fill; a permutation of ``0 … b-1`` unless the plan says where
+        its samples land.
     """
 
     shard: NDArray[np.int64]
@@ -55,6 +56,9 @@ class ReadPlan:
     ----------
     ids
         (b,) sample ids in batch order.
+    land
+        (b,) int64: the batch row of each; None if they are all rows of a batch, in order. Several
+        plans then fill one batch, such as those of the stores of a mix.
 
     Examples
     --------
@@ -64,10 +68,13 @@ class ReadPlan:
     ([0, 1, 1], [0, 0, 0], [0, 0, 1])
     >>> reads.land.tolist()
     [1, 2, 0]
+    >>> ReadPlan(plan.ids, np.array([3, 5, 6])).on(chunk_rows=2, shard_rows=4).land.tolist()
+    [5, 6, 3]
     """
 
-    def __init__(self, ids: NDArray[np.int64]) -> None:
+    def __init__(self, ids: NDArray[np.int64], land: NDArray[np.int64] | None = None) -> None:
         self.ids = ids
+        self.land = land
         self._reads: dict[tuple[int, int], Reads] = {}
 
     def on(self, *, chunk_rows: int, shard_rows: int) -> Reads:
@@ -80,8 +87,9 @@ class ReadPlan:
         """
         grid = chunk_rows, shard_rows
         if grid not in self._reads:
-            land = np.argsort(self.ids, kind="stable")
-            shard, within = np.divmod(self.ids[land], shard_rows)
+            order = np.argsort(self.ids, kind="stable")
+            shard, within = np.divmod(self.ids[order], shard_rows)
             chunk, row = np.divmod(within, chunk_rows)
+            land = order if self.land is None else self.land[order]
             self._reads[grid] = Reads(shard, chunk, row, land)
         return self._reads[grid]

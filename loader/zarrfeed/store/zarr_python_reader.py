@@ -89,7 +89,8 @@ class ZarrPythonReader(FieldReader):
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         samples, place = np.unique(plan.ids, return_inverse=True)
-        out[:] = self._array.read_samples(samples)[place]
+        land = slice(None) if plan.land is None else plan.land
+        out[land] = self._array.read_samples(samples)[place]
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""

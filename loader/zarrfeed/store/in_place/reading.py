@@ -44,8 +44,8 @@ class InPlaceField:
     table: CaseTable
     cases: Sequence[CaseField]
 
-    def open(self, *, open_files: int) -> FieldReader:
-        """Open a reader, which may keep so many files open."""
+    def open(self, *, open_files: int, cache_nbytes: int = 0) -> FieldReader:  # noqa: ARG002
+        """Open a reader, which may keep so many files open. It keeps no decoded chunks."""
         return InPlaceReader(self, open_files=open_files)
 
 
@@ -69,7 +69,8 @@ class InPlaceReader(FieldReader):
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read whole tiles, padded with 0; see :meth:`FieldReader.read_into`."""
         table = self._field.table
-        for case, row, target in zip(table.cases_of(plan.ids), plan.ids, out, strict=True):
+        targets = out if plan.land is None else (out[row] for row in plan.land)
+        for case, row, target in zip(table.cases_of(plan.ids), plan.ids, targets, strict=True):
             grid, tile = table.grid(case), int(row - table.first_tile[case])
             target[...] = 0
             self._read(case, grid.window(tile), target[grid.own_part(tile)])
