@@ -71,6 +71,7 @@ WORLDS = {
     },
     "ctypes": {"store.truncation"},
     "PIL": {"pictures.picture_files"},
+    "obstore": {"store.object_store"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
