@@ -68,6 +68,7 @@ WORLDS = {
         "store.mapped_files",
         "store.mapped_shards",
         "store.truncation",
+        "store.mirror.block_table",
     },
     "ctypes": {"store.truncation"},
     "PIL": {"pictures.picture_files"},

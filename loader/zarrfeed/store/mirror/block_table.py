@@ -1,0 +1,218 @@
+"""Which blocks of a mirror are there? A small file, mapped by the fetcher and by all readers.
+
+One process, the fetcher, writes it; any number read it, without locks and messages::
+
+    fetcher, a block arrives    write its bytes, then generation + 1 (odd: it is there)
+    fetcher, a block goes       evictions + 1, generation + 1 (even), then punch the hole
+    reader                      note evictions and generations, all odd; copy;
+                                valid if no generation has changed, which nothing has if
+                                evictions has not
+
+A reader whose copy turns out invalid copies again. The order holds, because each step of the
+fetcher is a system call, or follows one.
+
+Layout of the file, little-endian (as all machines are that zarrfeed runs on)::
+
+    magic 8 | version, files uint32 | blocks, evictions uint64 | zeros up to 64 bytes
+    generations uint32[blocks] | missing uint32[files] | verified uint8[files]
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from zarrfeed.errors import StoreError, look_up
+from zarrfeed.store.truncation import guarded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.mirror.file_table import FileTable
+
+UNKNOWN, WHOLE, WRONG = 0, 1, 2  # of `verified`
+
+_HEADER = np.dtype(
+    [("magic", "S8"), ("version", "<u4"), ("files", "<u4"), ("blocks", "<u8"), ("evictions", "<u8")]
+)
+_MAGIC, _VERSION = b"zfblocks", 1
+_HEADER_NBYTES = 64
+
+
+class BlockTable:
+    """The state of every block of a split's shards.
+
+    Open it by :meth:`open`. Closing waits for the garbage collector, because arrays on the mapping
+    may still be in use.
+
+    Attributes
+    ----------
+    generations
+        (blocks,) uint32. Odd: the block is there. Each arrival and each eviction adds one.
+    missing
+        (files,) uint32: blocks of each file that are not there; at times too many, never too few.
+    verified
+        (files,) uint8: whether the whole file has been there with the right hash (``WHOLE``), or
+        has come with a wrong one twice (``WRONG``).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from zarrfeed.store.mirror.block_table import BlockTable
+    >>> from zarrfeed.store.mirror.file_table import FileTable
+    >>> files = FileTable(("image",), 1, [3_000_000], [0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "blocks")
+    ...     BlockTable.create(path, files)
+    ...     fetcher = BlockTable.open(path, files, writable=True)
+    ...     reader = BlockTable.open(path, files)
+    >>> fetcher.arrive(np.array([0, 2]))
+    2
+    >>> reader.present(np.arange(3)).tolist(), reader.missing.tolist()
+    ([True, False, True], [1])
+    >>> before = reader.generations[[0, 2]]
+    >>> fetcher.evict(np.array([2]))
+    1
+    >>> reader.evictions, bool((reader.generations[[0, 2]] == before).all())
+    (1, False)
+    """
+
+    def __init__(self, mapping: mmap.mmap, files: FileTable) -> None:
+        data = np.frombuffer(mapping, np.uint8)
+        self._files = files
+        self._header = data[: _HEADER.itemsize].view(_HEADER)
+        # A view of its own: reading one number out of a record takes three times as long.
+        self._evictions = data[24:32].view("<u8")
+        generations, missing, end = _ends(files)
+        self.generations = data[_HEADER_NBYTES:generations].view("<u4")
+        self.missing = data[generations:missing].view("<u4")
+        self.verified = data[missing:end]
+
+    @classmethod
+    def create(cls, path: Path, files: FileTable) -> None:
+        """Write the table of a mirror without blocks: aside, then renamed.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        header = np.zeros((), _HEADER)
+        header["magic"], header["version"] = _MAGIC, _VERSION
+        header["files"], header["blocks"] = files.files, files.blocks
+        generations, _, end = _ends(files)
+        aside = path.with_name(path.name + ".tmp")
+        with aside.open("wb") as file:
+            file.write(header.tobytes())
+            file.seek(generations)
+            file.write(np.diff(files.first_block).astype("<u4").tobytes())
+            file.truncate(end)
+        aside.replace(path)
+
+    @classmethod
+    def open(cls, path: Path, files: FileTable, *, writable: bool = False) -> Self:
+        """Map a table.
+
+        Parameters
+        ----------
+        path
+            Path of the file.
+        files
+            The files that it must be about.
+        writable
+            True for the fetcher alone.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        StoreError
+            It is not the table of these files.
+        OSError
+            It cannot be mapped.
+        """
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags)
+        try:
+            needed, found = _ends(files)[-1], os.fstat(descriptor).st_size
+            if found != needed:
+                raise _damaged(path, f"a table of {needed:,} bytes", f"{found:,} bytes")
+            access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+            mapping = mmap.mmap(descriptor, needed, access=access)
+        finally:
+            os.close(descriptor)
+        table = cls(mapping, files)
+        if not writable:  # if the file is truncated, no block is there
+            guarded(mapping, table._header.ctypes.data)
+        header = table._header[0]
+        expected = _MAGIC, _VERSION, files.files, files.blocks
+        got = tuple(header[name].item() for name in ("magic", "version", "files", "blocks"))
+        if got != expected:
+            raise _damaged(path, f"{expected}", f"{got}")
+        return table
+
+    @property
+    def evictions(self) -> int:
+        """How often blocks were evicted. While it does not change, no block goes."""
+        return int(self._evictions[0])
+
+    def present(self, blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each of (n,) blocks is there."""
+        odd: NDArray[np.bool_] = (self.generations[blocks] & 1).astype(np.bool_)
+        return odd
+
+    def arrive(self, blocks: NDArray[np.int64]) -> int:
+        """Record blocks whose bytes have been written; for the fetcher.
+
+        Returns
+        -------
+        int
+            How many of them were not there before.
+        """
+        new = np.unique(blocks[~self.present(blocks)])
+        self.generations[new] += 1
+        files, counts = np.unique(self._files.files_of(new), return_counts=True)
+        self.missing[files] -= counts.astype(np.uint32)
+        return new.size
+
+    def evict(self, blocks: NDArray[np.int64]) -> int:
+        """Record that blocks go, before their bytes do; for the fetcher.
+
+        Returns
+        -------
+        int
+            How many of them were there.
+        """
+        going = np.unique(blocks[self.present(blocks)])
+        if going.size:
+            self._evictions[0] += 1
+            files, counts = np.unique(self._files.files_of(going), return_counts=True)
+            self.missing[files] += counts.astype(np.uint32)
+            self.generations[going] += 1
+        return going.size
+
+    def recount(self) -> None:
+        """Count the missing blocks anew, after a fetcher was killed amid a change."""
+        absent = 1 - (self.generations & 1)
+        self.missing[:] = np.add.reduceat(absent, self._files.first_block[:-1], dtype=np.uint32)
+
+
+def _ends(files: FileTable) -> tuple[int, int, int]:
+    """Return where the parts of the file end: generations, missing, verified."""
+    generations = _HEADER_NBYTES + 4 * files.blocks
+    missing = generations + 4 * files.files
+    return generations, missing, missing + files.files
+
+
+def _damaged(path: Path, needed: str, found: str) -> StoreError:
+    return StoreError(
+        f"{path}: needed {needed}, found {found}: the cache is damaged; stop what uses it, and "
+        f"remove {path.parent.parent}{look_up('remote-store')}"
+    )
