@@ -100,6 +100,11 @@ def cells_for_torch(folder: Path) -> None:
     cells(folder)
 
 
+def nothing_but_grain(folder: Path) -> None:
+    """Prepare nothing for a page that needs Grain."""
+    _require("grain")
+
+
 def cells_and_bucket(folder: Path) -> AbstractContextManager[None]:
     """Draw cells for a page that needs an S3 bucket ``datasets``, and credentials for it."""
     _require("moto", "obstore")
@@ -152,6 +157,7 @@ WITHOUT_TENSORFLOW = {
     f"guides/{name}.md"
     for name in (
         "class-imbalance",
+        "grain-pipelines",
         "masks",
         "mixed-sizes",
         "patches",
@@ -167,6 +173,7 @@ PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "specification.md": cells_and_scans,
     **dict.fromkeys((f"guides/{name}.md" for name in FEW), few_cells),
     "coming-from.md": few_cells,
+    "guides/grain-pipelines.md": nothing_but_grain,
     "tutorials/streets.md": streets,
     "tutorials/cells-coco.md": coco,
     "tutorials/ct-volumes.md": nnunet,

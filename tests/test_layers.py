@@ -50,10 +50,11 @@ WORLDS = {
     "tf_keras": {"fronts.tf_keras_sequence", "fronts.callbacks"},
     "tensorflow": {
         "fronts.tf_dataset",
-        "fronts.front_end",
+        "fronts.datasets",
         "fronts.keras_sequence",
         "fronts.tf_keras_sequence",  # types alone
     },
+    "grain": {"fronts.grain_source", "fronts.datasets"},
     "torch": {"fronts.torch_loader", "fronts.keras_sequence"},
     "zarr": {"store.zarr_python_reader", "store.shard_writer"},  # reads; writes predictions
     "numcodecs": {"store.codecs", "store.shard_file"},  # decodes; encodes predictions

@@ -38,6 +38,7 @@ CLONE = "in a clone of zarrfeed"
         (["tf_keras"], "zarrfeed.ZarrSequence", "1", f"needs tf_keras.*'.[tf-keras]' {CLONE}"),
         (["tf_keras"], "zarrfeed.FeedMonitor", "1", f"needs tf_keras.*'.[tf-keras]' {CLONE}"),
         (["tensorflow"], FRONT, "", f"needs TensorFlow.*'.[tensorflow]' {CLONE}"),
+        (["grain"], "zarrfeed.FrontEnd(sys.argv[1], 4).to_grain()", "", f"'.[grain]' {CLONE}"),
     ],
     ids=str,
 )

@@ -19,6 +19,7 @@ from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
 from zarrfeed.feed.rank_share import Sharing
+from zarrfeed.feed.sample_access import SampleAccess
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.draw_names import draw_keys
@@ -210,6 +211,10 @@ class Stream:
         finally:
             maker.close()
         return {each.name: array for each, array in zip(layout.specs, slot.arrays, strict=True)}
+
+    def samples(self) -> SampleAccess:
+        """Return the samples of all epochs, by index, of the rank that this process has now."""
+        return SampleAccess(self.request, self._sharing.begin(), self.batch_spec)
 
     def _real_draws(self, index: int, epoch: int) -> Draws:
         schedule, index = self.schedule, self._batch_number(index)

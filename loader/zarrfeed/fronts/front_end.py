@@ -10,20 +10,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import how_to_install, look_up
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
-from zarrfeed.fronts.base_sequence import BaseSequence
+from zarrfeed.fronts.datasets import Datasets
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
-    import tensorflow as tf
-
-    from zarrfeed.arrays import Arrays, Batch, Nest
+    from zarrfeed.arrays import Batch
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.subset_ids import Subset
@@ -47,7 +44,7 @@ def torch_rank() -> DetectedRank:
 _NOT_TO_OVERRIDE = ("__getitem__", "__iter__", "__len__", "num_batches")
 
 
-class FrontEnd(BaseSequence):
+class FrontEnd(Datasets):
     """Batches of images and masks from one split of a packed dataset: a ``keras.utils.Sequence``.
 
     Give it to ``model.fit``, ``evaluate`` or ``predict``, iterate over it, or take ``seq[i]``.
@@ -254,12 +251,6 @@ class FrontEnd(BaseSequence):
         self._refuse_loaders()
         return self._stream.read(index)
 
-    def _refuse_loaders(self) -> None:
-        if self._made_in != os.getpid() and "torch.utils.data" in sys.modules:
-            from zarrfeed.fronts.torch_loader import refuse_in_worker
-
-            refuse_in_worker(type(self).__name__)
-
     def __iter__(self) -> Generator[Batch, None, None]:
         """Iterate over the next epoch, reading ahead.
 
@@ -275,51 +266,3 @@ class FrontEnd(BaseSequence):
         from zarrfeed.fronts.sequence_page import sequence_html  # imports Pillow
 
         return sequence_html(self)
-
-    def to_tf_dataset(self) -> tf.data.Dataset:
-        """Return a ``tf.data.Dataset`` of the same batches, to map, zip or batch it further.
-
-        Returns
-        -------
-        tf.data.Dataset
-            A dataset of batches with known shapes and cardinality. (The cardinality is unknown
-            after :meth:`load_state_dict`, because the first pass is shorter.) Every full pass
-            advances to the next epoch. Tensors share the batches' memory without a copy.
-
-        Raises
-        ------
-        ImportError
-            TensorFlow is not installed.
-        """
-        # In the middle of an epoch, the first pass is shorter than the others.
-        count = None if self.batch else len(self)
-        return self._tf_dataset(self._flat_batches, count=count, final=False)
-
-    def _flat_batches(self) -> Iterator[Arrays]:
-        self._refuse_loaders()
-        return self._stream.batches(nested=False)
-
-    def _tf_dataset(
-        self, batches: Callable[[], Iterator[Arrays]], *, count: int | None, final: bool,
-        nest: Nest | None = None,
-    ) -> tf.data.Dataset:  # fmt: skip
-        try:
-            from zarrfeed.fronts.tf_dataset import stream_dataset
-        except ImportError as error:
-            raise ImportError(
-                f"a tf.data.Dataset needs TensorFlow ({error}): {how_to_install('tensorflow')}, or "
-                "iterate over the sequence, which does not need it"
-                f"{look_up('missing-package')}",
-                name=error.name,
-            ) from error
-
-        return stream_dataset(
-            batches,
-            self._stream.specs,
-            nest or self._stream.batch_spec.structure.nest,
-            rows=None if self.has_partial_batch else self.batch_size,
-            length=lambda: len(self) - self.batch,
-            count=count,
-            ranks=self._stream.schedule.world_size,
-            final=final,
-        )

@@ -76,7 +76,6 @@ class Region:
         _regions.pop(id(self), None)
 
 
-# Dropped first at exit, so that no call finds the names below gone.
 _references: dict[int, weakref.ref[object]] = {}
 _regions: dict[int, Region] = {}
 
@@ -106,9 +105,11 @@ def call_when_collected(one: object, call: Callable[[], object]) -> None:
     threads may still copy from mapped memory, which therefore must stay, and may still map files,
     which would change the registry of ``weakref.finalize`` while the interpreter goes through it.
     """
-    references, key = _references, id(one)
+    references, key, exits = _references, id(one), sys.is_finalizing
 
     def collected(_: object) -> None:
+        if exits():  # the names of this module may be gone
+            return
         references.pop(key, None)
         call()
 
