@@ -7,6 +7,7 @@ import locale
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from fork_server import fork_server
 from servers.fixtures import bucket, fault_proxy, published, s3, web  # noqa: F401  pytest finds them
 from stores import Pixels, traced_pixels, write_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fork_server import ForkServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -81,3 +85,21 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pixels() -> Pixels:
     """What `split` holds."""
     return traced_pixels(22)
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer | None]:
+    """What runs scripts and commands with Keras on TensorFlow imported; None if not on Linux."""
+    if sys.platform != "linux":
+        yield None
+        return
+    with fork_server(
+        tmp_path_factory.mktemp("server"),
+        "keras",
+        "zarrfeed.fronts.keras_sequence",
+        "zarrfeed_convert.sources.image_files.paired",
+        "zarrfeed_tools.application",
+        KERAS_BACKEND="tensorflow",
+        COLUMNS="100",
+    ) as server:
+        yield server

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fork_server import ForkServer
+
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "\x1e"  # printed after every block
 RUN = ("python", "sh")
@@ -92,7 +94,9 @@ def fits(printed: str, wanted: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, shown.split("…"))), said, re.DOTALL) is not None
 
 
-def run_page(page: Path, folder: Path, *, timeout: float = 300) -> str:
+def run_page(
+    page: Path, folder: Path, server: ForkServer | None = None, *, timeout: float = 300
+) -> str:
     """Run the blocks of a page, and compare what they print with what the page shows.
 
     Parameters
@@ -101,6 +105,8 @@ def run_page(page: Path, folder: Path, *, timeout: float = 300) -> str:
         A Markdown file.
     folder
         Where to run: empty, or with the data that the page takes for granted.
+    server
+        What has imported what the page imports; without it, a new interpreter runs the page.
     timeout
         Seconds after which the page has failed.
 
@@ -113,15 +119,19 @@ def run_page(page: Path, folder: Path, *, timeout: float = 300) -> str:
     script = folder / page.with_suffix(".py").name
     script.write_text(script_of(blocks), "utf-8")
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, script.name],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    variables = {**os.environ, "PATH": path, "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
+    if server is not None:
+        done = server.run(script, folder=folder, variables=variables, timeout=timeout)
+    else:
+        done = subprocess.run(
+            [sys.executable, script.name],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
     assert done.returncode == 0, f"{page.name}\n{done.stdout}{done.stderr}"
     printed = done.stdout.split(MARK)
     assert len(printed) == len(blocks) + 1

@@ -152,20 +152,6 @@ FEW = (
     "packing", "masks", "training", "augmentation", "resume",
     "choosing-settings", "untrusted-files", "verify-and-repack",
 )  # fmt: skip
-# Pages that train nothing, so that Keras need not import TensorFlow, which takes seconds.
-WITHOUT_TENSORFLOW = {
-    f"guides/{name}.md"
-    for name in (
-        "class-imbalance",
-        "grain-pipelines",
-        "masks",
-        "mixed-sizes",
-        "patches",
-        "several-processes",
-        "training",
-        "volumes",
-    )
-}
 # The page, relative to docs/, and what prepares its folder.
 PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "../README.md": cells,

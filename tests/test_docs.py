@@ -8,15 +8,19 @@ import inspect
 import re
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from doc_blocks import blocks_of, fits, run_page, script_of
-from doc_data import PREPARED, WITHOUT_TENSORFLOW
+from doc_data import PREPARED
 from generators.command_pages import command_pages
 from generators.format_pages import format_pages
 from zarrfeed_convert import FORMATS, parameters_of
 from zarrfeed_tools.source_options import FLAGS
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [
@@ -28,13 +32,11 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_every_page_run(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, imported: ForkServer | None
 ) -> None:
-    if page in WITHOUT_TENSORFLOW:
-        monkeypatch.setenv("KERAS_BACKEND", "numpy")
     context = PREPARED[page](tmp_path) if page in PREPARED else None
     with context or nullcontext():
-        run_page(DOCS / page, tmp_path)
+        run_page(DOCS / page, tmp_path, imported)
 
 
 def test_data_are_prepared_for_pages_that_exist() -> None:

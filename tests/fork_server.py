@@ -1,0 +1,243 @@
+"""How does a script start without importing TensorFlow or Keras anew, which takes seconds?
+
+A server imports modules once, and forks for each script and command. It has one thread only, and
+has not begun to compute, so that what it forks is a process as if it had imported them by itself.
+A keeper, forked, too, waits for the script and kills it if the test no longer waits.
+
+    test ── socket ── server: imports, forks
+              │          └── keeper ── script or command
+
+With the folder of ``commands`` first in PATH, ``zarrfeed`` in a shell comes to the server, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ADDRESS = "ZARRFEED_FORK_SERVER"
+# What stands for `zarrfeed` in a shell: a client of the server that imports next to nothing.
+COMMAND = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(os.environ[{address!r}])
+    asked = ["command", sys.argv[1:], os.getcwd(), dict(os.environ)]
+    body = json.dumps(asked).encode()
+    socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
+    server.sendall(body)
+    status = server.recv(1)
+sys.exit(status[0] if status else 70)
+"""
+
+
+class ForkServer:
+    """A server that tests ask to run scripts.
+
+    Parameters
+    ----------
+    address
+        Path of its socket.
+    commands
+        Folder with the command ``zarrfeed``.
+    """
+
+    def __init__(self, address: Path, commands: Path) -> None:
+        self._address, self._commands = address, commands
+
+    def run(
+        self, script: Path, *, folder: Path, variables: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script in a folder, as ``python script`` does.
+
+        Parameters
+        ----------
+        script
+            Path of the script.
+        folder
+            Its current folder.
+        variables
+            All its environment variables. Its PATH begins with the folder of `zarrfeed`.
+        timeout
+            Seconds after which it is killed, with all that it has started.
+        """
+        path = f"{self._commands}:{variables['PATH']}"
+        environment = {**variables, "PATH": path, ADDRESS: str(self._address)}
+        asked = json.dumps(["script", [str(script)], str(folder), environment]).encode()
+        with (
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            open(os.devnull, "rb") as nothing,
+            socket.socket(socket.AF_UNIX) as server,
+        ):
+            server.settimeout(timeout)
+            server.connect(str(self._address))
+            streams = [stream.fileno() for stream in (nothing, out, err)]
+            socket.send_fds(server, [len(asked).to_bytes(4, "big")], streams)
+            server.sendall(asked)
+            status = server.recv(1)
+            out.seek(0)
+            err.seek(0)
+            printed, errors = out.read().decode(), err.read().decode()
+        assert status, f"the fork server ended: {errors}"
+        return subprocess.CompletedProcess([str(script)], status[0], printed, errors)
+
+
+@contextmanager
+def fork_server(folder: Path, *modules: str, **variables: str) -> Iterator[ForkServer]:
+    """Start a server that has imported modules.
+
+    Parameters
+    ----------
+    folder
+        Empty folder for its socket and the command.
+    modules
+        What it imports.
+    variables
+        Environment variables, set when it imports them.
+    """
+    commands = folder / "commands"
+    commands.mkdir()
+    command = commands / "zarrfeed"
+    command.write_text(COMMAND.format(python=sys.executable, address=ADDRESS))
+    command.chmod(0o755)
+    # Sockets have paths of 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix="zf") as short:
+        address = Path(short) / "socket"
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(address))
+            listening.listen()
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(listening.fileno()), *modules],
+                stdin=subprocess.PIPE,
+                pass_fds=[listening.fileno()],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others have a thread
+                    **variables,
+                },
+            )
+        try:
+            yield ForkServer(address, commands)
+        finally:
+            process.communicate(timeout=60)  # it ends with its standard input
+
+
+def serve(listening: socket.socket) -> None:
+    """Fork for whoever asks, until standard input ends."""
+    keepers = set()
+    while True:
+        ready, _, _ = select.select([listening, 0], [], [], 1)
+        keepers -= {pid for pid in keepers if os.waitpid(pid, os.WNOHANG)[0]}
+        if 0 in ready:
+            return
+        if listening not in ready:
+            continue
+        asking, _ = listening.accept()
+        with asking:
+            if keeper := os.fork():
+                keepers.add(keeper)
+                continue
+            listening.close()
+            size, streams, _, _ = socket.recv_fds(asking, 4, 3)
+            asked = json.loads(asking.makefile("rb").read(int.from_bytes(size, "big")))
+            script = os.fork()
+            if script:
+                keep(script, asking)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        begin(*asked)
+
+
+def keep(script: int, asking: socket.socket) -> NoReturn:
+    """Tell how a script ends; kill it, and what it has started, if nobody waits any more."""
+    process = os.pidfd_open(script)
+    ready, _, _ = select.select([process, asking], [], [])
+    if process not in ready:
+        with suppress(ProcessLookupError):
+            os.killpg(script, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(script, 0)[1])
+    with suppress(OSError):
+        asking.sendall(bytes([status % 256]))
+    os._exit(0)
+
+
+def begin(kind: str, arguments: list[str], folder: str, variables: dict[str, str]) -> NoReturn:
+    """Become the process that was asked for."""
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.stdin, sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.FileIO(number, mode, closefd=False), "utf-8", write_through=True)
+        for number, mode in enumerate("rww")
+    )
+    status = 0
+    try:
+        if kind == "command":
+            run_command(arguments)
+        else:
+            run_script(*arguments)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    os._exit(status)  # tearing down what was imported would copy all of it
+
+
+def run_command(arguments: list[str]) -> NoReturn:
+    """Run ``zarrfeed`` without its supervisor."""
+    from zarrfeed_tools.application import run
+
+    sys.argv = ["zarrfeed", *arguments]
+    run(arguments)
+
+
+def run_script(path: str) -> None:
+    """Run a script as ``__main__``."""
+    sys.argv = [path]
+    sys.path[0] = str(Path(path).parent)
+    code = compile(Path(path).read_bytes(), path, "exec")
+    script = sys.modules["__main__"] = ModuleType("__main__")
+    script.__file__ = path
+    exec(code, script.__dict__)
+
+
+def main() -> None:
+    """Import the modules that are named, then serve."""
+    # Its memory pool starts a thread, and pandas, which Keras imports, does without.
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
+    for module in sys.argv[2:]:
+        import_module(module)
+    del sys.modules["pyarrow"]
+    gc.freeze()  # a collection would write to all objects, and so copy them
+    threads = os.listdir("/proc/self/task")
+    assert len(threads) == 1, "a fork copies one thread only"
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Scripts that a server forks are as good as scripts that start by themselves."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from scripts import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fork_server import ForkServer
+
+SCRIPT = """
+import os, subprocess, sys, time
+print("keras" in sys.modules, "pyarrow" in sys.modules, __name__, os.getcwd(), os.environ["GIVEN"])
+subprocess.run(["bash", "-c", "zarrfeed --version; zarrfeed inspect nothing; echo $?"])
+print(len(os.listdir("/proc/self/task")))
+sys.exit(7)
+"""
+SLEEPS = """
+import subprocess, sys
+child = subprocess.Popen(["sleep", "100"])
+with open("pid", "w") as file:
+    file.write(str(child.pid))
+child.wait()
+"""
+
+
+@pytest.fixture
+def server(imported: ForkServer | None) -> ForkServer:
+    if imported is None:
+        pytest.skip("Linux only")
+    return imported
+
+
+def test_a_script_has_its_folder_variables_commands_and_status(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    variables = {**os.environ, "GIVEN": "value"}
+    done = server.run(script, folder=tmp_path, variables=variables, timeout=60)
+    first, version, status, threads = done.stdout.splitlines()
+    assert first == f"True False __main__ {tmp_path} value"
+    assert version.startswith("zarrfeed ")
+    assert "nothing: no such store" in done.stderr
+    assert (status, threads, done.returncode) == ("1", "1", 7)
+
+
+def test_nothing_goes_on_when_time_is_up(server: ForkServer, tmp_path: Path) -> None:
+    script = tmp_path / "sleeps.py"
+    script.write_text(SLEEPS)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        server.run(script, folder=tmp_path, variables=os.environ, timeout=3)
+    assert time.monotonic() - began < 60
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
