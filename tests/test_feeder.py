@@ -107,7 +107,7 @@ class Feeding:
         self.feeder = Feeder(self.schedule, layout, start, depth=depth, timeout=30.0, shared=False)
         [self.workers] = self.started
         self.tally: Tally = self.feeder.tally(0)
-        self.ticket = self.feeder.begin(0, 0)
+        self.ticket = self.feeder.begin(self.schedule, 0, 0)
 
     def take(self) -> Arrays:
         batch = self.feeder.take(self.ticket, self.tally)
@@ -275,7 +275,7 @@ def test_a_newer_ticket_ends_the_older_and_goes_on_with_what_is_under_way() -> N
     feeding = Feeding()
     feeding.take()
     sent = list(feeding.workers.submitted)
-    newer = feeding.feeder.begin(0, 1)
+    newer = feeding.feeder.begin(feeding.schedule, 0, 1)
     assert feeding.feeder.take(feeding.ticket, feeding.tally) is None
     assert feeding.workers.submitted[: len(sent)] == sent  # nothing is read twice
     feeding.ticket = newer
@@ -286,7 +286,7 @@ def test_a_jump_waits_for_what_is_under_way_and_ignores_its_failures() -> None:
     feeding = Feeding()
     under_way = [task.number for task in feeding.workers.submitted]
     feeding.workers.failures[1] = WorkerError("nobody wants this batch")
-    feeding.ticket = feeding.feeder.begin(2, 3)
+    feeding.ticket = feeding.feeder.begin(feeding.schedule, 2, 3)
     assert feeding.workers.waited_for == under_way
     assert ids(feeding.take()) == feeding.schedule.batch_ids(2, 3).tolist()
 

@@ -202,7 +202,7 @@ def test_any_batch_can_be_asked_for_by_itself(
 ) -> None:
     batch = data.draw(st.integers(0, schedule.batches - 1))
     alone = replace(schedule).batch_ids(epoch, batch)
-    assert alone.tolist() == epoch_of(schedule, epoch)[schedule.rows(batch)]
+    assert alone.tolist() == epoch_of(schedule, epoch)[schedule.grid(epoch).rows(batch)]
 
 
 @given(

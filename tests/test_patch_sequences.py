@@ -146,13 +146,13 @@ def test_ranks_share_an_epoch(split: Path, patches: Any, world_size: int, padded
             real += [
                 number
                 for nth, batch in enumerate(batches)
-                for number in batch[: schedule.real_rows(nth)]
+                for number in batch[: schedule.real_rows(1, nth)]
             ]
             for nth, batch in enumerate(batches):
                 if patches is RANDOM:  # a run of successive draws
                     assert batch == [(batch[0] + n) % 22 for n in range(len(batch))]
                     forced = [p.forced for p in sequence.batch_places(nth, epoch=1)].count(2)
-                    rows = schedule.real_rows(nth)
+                    rows = schedule.real_rows(1, nth)
                     assert rows // 3 <= forced <= -(-rows // 3)
                 if padded:
                     assert len(batch) == 4

@@ -20,7 +20,7 @@ from kinds import ids_of
 from stores import traced_pixels, write_split
 from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
-from zarrfeed.order.resume_state import ResumeJournal, position_of, state_of
+from zarrfeed.order.resume_state import ResumeJournal, saved_schedule, state_of
 from zarrfeed.order.schedule import Schedule
 
 CLIENT = Path(__file__).with_name("resume_client.py")
@@ -69,9 +69,8 @@ def test_a_pass_that_is_given_up_after_resuming_begins_there_again(split: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 5}, "batch_size was 4 and is 5"),
         ({"seed": 1}, "seed was 0 and is 1"),
-        ({"shuffle": False, "world_size": 2}, "shuffle was True and is False; world_size was 1"),
+        ({"shuffle": False, "seed": 2}, "shuffle was True and is False; seed was 0 and is 2"),
         ({"subset": slice(4)}, "samples was 22 and is 4"),
     ],
 )
@@ -106,6 +105,12 @@ def test_a_state_of_another_order_is_refused() -> None:
         with pytest.raises(ValueError, match="order was 1 and is 2"):
             position_of(large, other)
     assert position_of(large, state_of(large, 3, 4)) == (3, 4)
+
+
+def position_of(schedule: Schedule, state: dict[str, Any]) -> tuple[int, int]:
+    rest = saved_schedule(schedule, state).rest
+    assert rest is not None
+    return rest.epoch, replace(schedule, rest=rest).grid(rest.epoch).first
 
 
 # -- the journal --------------------------------------------------------------------------------
@@ -295,8 +300,8 @@ def test_a_journal_of_other_batches_is_named_with_its_file(split: Path, tmp_path
         fit(split, tmp_path, 3)
     model = adam_model()
     with (
-        ZarrSequence(split, 5, seed=3) as seq,
-        pytest.raises(ValueError, match=r"zarrfeed.json: .*batch_size was 4 and is 5.*remove this"),
+        ZarrSequence(split, 4, seed=5) as seq,
+        pytest.raises(ValueError, match=r"zarrfeed.json: .*seed was 3 and is 5.*remove this"),
     ):
         model.fit(
             seq,

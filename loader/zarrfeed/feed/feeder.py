@@ -106,13 +106,13 @@ class Feeder:
             f"{len(pending) - ready} under way, {self._arena.leased} held>"
         )
 
-    def begin(self, epoch: int, batch: int) -> int:
+    def begin(self, schedule: Schedule, epoch: int, batch: int) -> int:
         """Start a pass over an epoch.
 
         Parameters
         ----------
-        epoch, batch
-            The epoch, and its first batch to hand out.
+        schedule, epoch, batch
+            Which samples are in which batch, the epoch, and its first batch to hand out.
 
         Returns
         -------
@@ -121,16 +121,17 @@ class Feeder:
         """
         with self._lock:
             try:
-                return self._begin(epoch, batch)
+                return self._begin(schedule, epoch, batch)
             except BaseException:
                 self.close()
                 raise
 
-    def _begin(self, epoch: int, batch: int) -> int:
+    def _begin(self, schedule: Schedule, epoch: int, batch: int) -> int:
         first = self._pending[0] if self._pending else None
-        if first is None or (first.epoch, first.batch) != (epoch, batch):
+        ready = None if first is None else (self.schedule, first.epoch, first.batch)
+        if ready != (schedule, epoch, batch):
             self._discard()
-            self._epoch, self._batch = epoch, batch
+            self.schedule, self._epoch, self._batch = schedule, epoch, batch
         self._ticket += 1
         self._send(self._ahead.batches)
         return self._ticket
@@ -182,7 +183,7 @@ class Feeder:
         if task.batch:  # the pause between epochs says nothing about the workers
             self._ahead.note(seconds=now - self._taken, waited=now - began, worked=sum(spent))
         self._taken = now
-        rows = self.schedule.real_rows(task.batch)
+        rows = self.schedule.real_rows(task.epoch, task.batch)
         tally.add(
             rows=rows,
             nbytes=task.rows * self._sample_nbytes,

@@ -71,16 +71,17 @@ class Pass:
 
 
 class EpochCounter(Protocol):
-    """An object that knows which epoch comes next.
+    """An object that knows which epoch comes next."""
 
-    Attributes
-    ----------
-    epoch, first
-        The next epoch, and its first batch.
-    """
+    @property
+    def epoch(self) -> int:
+        """The next epoch."""
+        ...
 
-    epoch: int
-    first: int
+    @property
+    def first(self) -> int:
+        """The first batch of that epoch."""
+        ...
 
     def seek(self, epoch: int) -> None:
         """Move to another epoch."""

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.feed.passes import PEEK_LIMIT, IndexedBatches, Pass
-from zarrfeed.order.resume_state import position_of, state_of
+from zarrfeed.order.resume_state import saved_schedule, state_of
 from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ class Position:
 
     Attributes
     ----------
-    epoch, first
-        The epoch of the next pass, and the first batch of that pass.
     current
         The latest pass; None before the first.
     indexed
@@ -47,8 +45,7 @@ class Position:
     """
 
     def __init__(self, sharing: Sharing, *, random: bool) -> None:
-        self.epoch = 0
-        self.first = 0
+        self._epoch = 0
         self.current: Pass | None = None
         self.indexed = IndexedBatches(self)
         self._sharing = sharing
@@ -72,6 +69,19 @@ class Position:
         return None if current is None or current.ended or current.complete else current.schedule
 
     @property
+    def epoch(self) -> int:
+        """The epoch of the next pass."""
+        rest = self._sharing.rest
+        if rest is None or rest.epoch != self._epoch:
+            return self._epoch
+        return self._beginning(self._sharing.current())[0]
+
+    @property
+    def first(self) -> int:
+        """The first batch of the next pass: not 0 in the rest of an epoch."""
+        return self._beginning(self._sharing.current())[1]
+
+    @property
     def reached(self) -> tuple[int, int]:
         """Epoch and number of the batch after the last one that was handed out."""
         if self.current is None or self._sought or self._all_items_taken:
@@ -91,12 +101,26 @@ class Position:
             return last.epoch if self.epoch == last.epoch + 1 else self.epoch
         return self.epoch
 
-    def state(self, at: tuple[int, int] | None = None) -> dict[str, Any]:
-        """Return the position, or that of another epoch and batch, as a dict that fits JSON."""
-        return state_of(self.schedule, *(at or self.reached))
+    def state(self, batch: int | None = None) -> dict[str, Any]:
+        """Return the position as a dict that fits JSON.
+
+        Parameters
+        ----------
+        batch
+            Number of the next batch of the current pass, if not all those that were handed out have
+            been consumed.
+        """
+        current = self.current
+        if current is None or (batch is None and (self._sought or self._all_items_taken)):
+            return self.coming_state()
+        return state_of(current.schedule, current.epoch, current.next if batch is None else batch)
+
+    def coming_state(self) -> dict[str, Any]:
+        """Return the position at which the next pass begins."""
+        return state_of(self._sharing.current(), *self.coming)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go to a position that :meth:`state` returned.
+        """Go to a position that :meth:`state` returned, of this or of another number of ranks.
 
         Raises
         ------
@@ -104,13 +128,32 @@ class Position:
             `state` is not a state, or was saved by a sequence with other arguments; the message
             names them.
         """
-        self.seek(*position_of(self.schedule, state))
+        saved = saved_schedule(self._sharing.current(), state)
+        self._sharing.go_on(saved)
+        self._seek(int(state["epoch"]))
 
-    def seek(self, epoch: int, first: int = 0) -> None:
-        """Set the epoch of the next pass, and its first batch."""
-        self.epoch, self.first = epoch, first
+    def seek(self, epoch: int) -> None:
+        """Set the epoch of the next pass, which begins with its first batch."""
+        rest = self._sharing.rest
+        if rest is not None and epoch <= rest.epoch:
+            self._sharing.rest = None
+        self._seek(epoch)
+
+    def repeat(self, last: Pass) -> None:
+        """Let the next pass begin where `last` has begun."""
+        self._sharing.rest = last.schedule.rest
+        self._seek(last.epoch)
+
+    def _seek(self, epoch: int) -> None:
+        self._epoch = epoch
         self._sought = True
         self.indexed.forget()
+
+    def _beginning(self, schedule: Schedule) -> tuple[int, int]:
+        """Return the epoch of the next pass, and its first batch."""
+        grid = schedule.grid(self._epoch)
+        # Of the rest of an epoch, fewer places may be left than there are ranks now.
+        return (self._epoch, grid.first) if grid.count else (self._epoch + 1, 0)
 
     def begin(
         self, schedule: Schedule, peek_limit: int | None, new_tally: Callable[[int], Tally]
@@ -131,10 +174,11 @@ class Position:
         if last is not None:
             self._past.append(last.tally.stats())
             if last.counts and not self._sought:
-                self.epoch, self.first = last.epoch + 1, 0
+                self._epoch = last.epoch + 1
             self._warn_of_repeats(last, schedule, peek_limit)
-        tally = new_tally(self.epoch)
-        self.current = Pass(self.epoch, self.first, schedule, tally, self.first, peek_limit)
+        self._epoch, first = self._beginning(schedule)
+        tally = new_tally(self._epoch)
+        self.current = Pass(self._epoch, first, schedule, tally, first, peek_limit)
         self._sought = False
         return self.current
 

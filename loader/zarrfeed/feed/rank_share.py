@@ -1,7 +1,8 @@
 """Which share of the samples does this process read?
 
 A process group or a distribution may be set up after the sequence was made, and torn down before it
-is closed. The share is therefore determined for every pass, and logged when it changes.
+is closed. The share is therefore determined for every pass, and logged when it changes. So is the
+share of the rest of an epoch that other ranks have begun.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import look_up
+from zarrfeed.order.resume_state import DEALING
 from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zarrfeed.order.ranks import DetectedRank, RequestedRank
-    from zarrfeed.order.schedule import Schedule
+    from zarrfeed.order.schedule import EpochRest, Schedule
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ class Sharing:
         The rank and world size that the user requested.
     detect
         Asks the frameworks. It must not refer to the sequence, which could then never be freed.
+
+    Attributes
+    ----------
+    rest
+        The epoch that goes on in the middle, if any. Ranks that are detected later share it, too.
     """
 
     def __init__(
@@ -48,7 +55,13 @@ class Sharing:
         self._schedule = schedule
         self._requested = requested
         self._detect = detect
+        self.rest: EpochRest | None = None
+        self._saved: Schedule | None = None  # the one that has begun this rest, until it is logged
         self._logged: tuple[int, int] | None = None
+
+    def go_on(self, saved: Schedule) -> None:
+        """Share the rest of an epoch that `saved` has begun."""
+        self.rest, self._saved = saved.rest, saved
 
     def current(self) -> Schedule:
         """Return the schedule of a pass that would begin now: the same object until it changes.
@@ -76,10 +89,15 @@ class Sharing:
             self._log(schedule, detected)
             if conflict := self._requested.conflict(detected):
                 warn_user(conflict)  # the line that asks for a batch
+        if self._saved is not None:
+            if schedule.rest is not None and schedule.rest == self._saved.rest:
+                self._log_rest(schedule, schedule.rest, self._saved)
+            self._saved = None
         return schedule
 
     def _share(self, detected: DetectedRank) -> Schedule:
-        self._schedule = share_schedule(self._schedule, *self._requested.resolve(detected))
+        share = self._requested.resolve(detected)
+        self._schedule = share_schedule(self._schedule, *share, rest=self.rest)
         return self._schedule
 
     def _log(self, schedule: Schedule, detected: DetectedRank) -> None:
@@ -101,17 +119,39 @@ class Sharing:
                 name, schedule.left_out, samples, when, schedule.world_size, remedy,
             )  # fmt: skip
 
+    def _log_rest(self, schedule: Schedule, rest: EpochRest, saved: Schedule) -> None:
+        """Say where an epoch goes on, what has changed since, and what it will lack."""
+        grid, name = schedule.grid(rest.epoch), self._name
+        changes = ", ".join(
+            f"{argument} from {then} to {now}"
+            for argument in DEALING
+            if (then := getattr(saved, argument)) != (now := getattr(schedule, argument))
+        )
+        _LOG.info(
+            "%s: epoch %d goes on at place %d of %d, with %d of %d batches%s",
+            name, rest.epoch, rest.place, schedule.length, grid.count, schedule.batches,
+            f" ({changes})" if changes else "",
+        )  # fmt: skip
+        if schedule.world_size > 1 and grid.left_out:
+            _LOG.warning(
+                "%s: the last %d samples of epoch %d are left out, so that all %d ranks have "
+                "equally many",
+                name, grid.left_out, rest.epoch, schedule.world_size,
+            )  # fmt: skip
 
-def share_schedule(schedule: Schedule, rank: int, world_size: int) -> Schedule:
-    """Return the schedule of one rank.
+
+def share_schedule(
+    schedule: Schedule, rank: int, world_size: int, *, rest: EpochRest | None = None
+) -> Schedule:
+    """Return the schedule of one rank, perhaps for the rest of an epoch.
 
     Raises
     ------
     ValueError
         There is not a batch for every rank.
     """
-    if (rank, world_size) != (schedule.rank, schedule.world_size):
-        schedule = replace(schedule, rank=rank, world_size=world_size)
+    if (rank, world_size, rest) != (schedule.rank, schedule.world_size, schedule.rest):
+        schedule = replace(schedule, rank=rank, world_size=world_size, rest=rest)
     if schedule.batches:
         return schedule
     samples, dropped = schedule.length, schedule.drop_remainder

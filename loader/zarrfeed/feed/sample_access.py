@@ -62,10 +62,10 @@ class SampleAccess:
                 "function over batches in the other library"
             )
         self._request = replace(request, rank=schedule.rank, world_size=schedule.world_size)
-        self._schedule = schedule
+        self._schedule = replace(schedule, rest=None)  # the index alone says what is read
         each = descriptors_each(_READERS, processes=False)
         self._spec = replace(batch_spec, open_files=each)
-        self._length: int = schedule.rows(schedule.batches - 1).stop
+        self._length: int = self._schedule.grid(0).rows(schedule.batches - 1).stop
         self._idle: deque[BatchMaker] = deque()  # those that no thread uses; its methods are atomic
 
     def __reduce__(self) -> tuple[Callable[..., SampleAccess], tuple[Any, ...]]:
@@ -116,7 +116,7 @@ class SampleAccess:
             maker.fill(slot, rows=draws.size, epoch=epoch, batch=batch)
         finally:
             self._idle.append(maker)
-        structure, real = self._spec.structure, self._schedule.real_rows(batch)
+        structure, real = self._spec.structure, self._schedule.real_rows(epoch, batch)
         for number, row in enumerate(rows):
             arrays: Arrays = tuple(array[number : number + 1] for array in slot.arrays)
             if row >= real:

@@ -121,7 +121,7 @@ class Stream:
         feeder = self._ready_feeder(schedule)
         with self._maker_lock:
             current = self.position.begin(schedule, peek_limit, feeder.tally)
-        ticket = feeder.begin(current.epoch, current.next)
+        ticket = feeder.begin(schedule, current.epoch, current.next)
         try:
             while not current.complete:
                 yield nest(self._next(feeder, ticket, current))  # without keeping a reference
@@ -164,7 +164,9 @@ class Stream:
         with self._maker_lock:
             if index >= 0:
                 position.indexed.turn(schedule.batches)
-            arrays = self._fill(schedule, position.epoch, batch)
+            epoch = position.epoch
+            _require_batch(schedule, epoch, batch)
+            arrays = self._fill(schedule, epoch, batch)
             if index >= 0:
                 position.indexed.take(batch)
         return self.batch_spec.structure.nest(arrays)
@@ -218,7 +220,8 @@ class Stream:
 
     def _real_draws(self, index: int, epoch: int) -> Draws:
         schedule, index = self.schedule, self._batch_number(index)
-        return schedule.batch_draws(epoch, index)[: schedule.real_rows(index)]
+        _require_batch(schedule, epoch, index)
+        return schedule.batch_draws(epoch, index)[: schedule.real_rows(epoch, index)]
 
     def close(self) -> None:
         """Stop the workers and free the memory that no batch uses; the next pass starts again."""
@@ -244,13 +247,12 @@ class Stream:
             with self._maker_lock:
                 batch = self._fill(current.schedule, current.epoch, current.next)
         else:
-            self._zero_padding_weights(batch, current.schedule, current.next)
+            real = current.schedule.real_rows(current.epoch, current.next)
+            self._zero_padding_weights(batch, real)
         self.position.advance(current)
         return batch
 
     def _ready_feeder(self, schedule: Schedule) -> Feeder:
-        if self._feeder is not None and self._feeder.schedule is not schedule:
-            self._feeder.close()  # the rank of this process has changed
         if self._feeder is None or self._feeder.closed:
             self._feeder = start_feeder(self.request, self.batch_spec, schedule)
             self._feeder.close_with(self)
@@ -265,11 +267,11 @@ class Stream:
         if self._maker is None:
             self._maker = BatchMaker(self.batch_spec)
         self._maker.fill(slot, rows=draws.size, epoch=epoch, batch=index)
-        return self._zero_padding_weights(slot.first_rows(draws.size), schedule, index)
+        real = schedule.real_rows(epoch, index)
+        return self._zero_padding_weights(slot.first_rows(draws.size), real)
 
-    def _zero_padding_weights(self, arrays: Arrays, schedule: Schedule, index: int) -> Arrays:
-        """Set the weights of padding in the last batch to 0."""
-        rows = schedule.real_rows(index)
+    def _zero_padding_weights(self, arrays: Arrays, rows: int) -> Arrays:
+        """Set the weights of padding, after so many rows of the last batch, to 0."""
         if rows < len(arrays[0]):
             self.batch_spec.structure.zero_padding_weights(arrays, rows)
         return arrays
@@ -286,3 +288,13 @@ class Stream:
         if not -length <= index < length:
             raise IndexError(f"needed a batch from {-length} to {length - 1}, got {index}")
         return index % length
+
+
+def _require_batch(schedule: Schedule, epoch: int, batch: int) -> None:
+    """Refuse a batch that a run with other ranks or batches has cut in another way."""
+    numbers = schedule.grid(epoch).numbers
+    if batch not in numbers:
+        raise IndexError(
+            f"epoch {epoch} was begun by a run with other ranks or batches: needed one of the "
+            f"batches that are left, {numbers.start} … {numbers.stop - 1}, got {batch}"
+        )

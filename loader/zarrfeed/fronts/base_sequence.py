@@ -149,10 +149,15 @@ class BaseSequence(SequenceFacts):
         return self._stream.position.state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at the position of another sequence with the same arguments.
+        """Continue at the position of another sequence of the same samples in the same order.
 
         The next iterators begin with the batch after the last one handed out there, until the epoch
         is over. Batches keep their numbers: the first one is ``seq[seq.batch]``.
+
+        `world_size`, `rank`, `batch_size`, `drop_remainder` and `pad_remainder` may have been
+        others. The ranks of now then share what those of then have left of the epoch: none of its
+        samples is read twice, and none is lost. The position is the same for all ranks; the state
+        of any of them is enough. What has changed is logged when the next pass begins.
 
         Parameters
         ----------
@@ -162,7 +167,7 @@ class BaseSequence(SequenceFacts):
         Raises
         ------
         ValueError
-            `state` was saved with other arguments; the message names them.
+            `state` was saved with another order of samples; the message names the arguments.
         """
         self._stream.position.restore(state)
 
@@ -204,11 +209,17 @@ class BaseSequence(SequenceFacts):
     @property
     def has_partial_batch(self) -> bool:
         """Whether the last batch is smaller than the others."""
-        return self.partial_batch_size is not None
+        return bool(self._partial_batch_sizes)
 
     @property
     def partial_batch_size(self) -> int | None:
         """Number of samples in the last batch; None if it is full."""
-        rows = self._stream.schedule.rows(len(self) - 1)
-        size = rows.stop - rows.start
-        return None if size == self.batch_size else size
+        return self._partial_batch_sizes[-1] if self._partial_batch_sizes else None
+
+    @property
+    def _partial_batch_sizes(self) -> list[int]:
+        """Sizes of last batches: of the rest of an epoch that has begun, and of a whole one."""
+        schedule, epoch = self._stream.schedule, self.epoch
+        last = [schedule.grid(each).rows(len(self) - 1) for each in (epoch, epoch + 1)]
+        sizes = (rows.stop - rows.start for rows in last)
+        return [size for size in sizes if size < self.batch_size]

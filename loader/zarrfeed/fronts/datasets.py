@@ -100,14 +100,19 @@ class Datasets(BaseSequence):
                 name=error.name,
             ) from error
 
+        schedule = self._stream.schedule
+        # ResumeCallback may load a position in an epoch of other batches when `fit` has its data.
+        full = schedule.drop_remainder or schedule.pad_remainder
+        if not final:
+            full = not self.has_partial_batch
         return stream_dataset(
             batches,
             self._stream.specs,
             nest or self._stream.batch_spec.structure.nest,
-            rows=None if self.has_partial_batch else self.batch_size,
+            rows=self.batch_size if full else None,
             length=lambda: len(self) - self.batch,
             count=count,
-            ranks=self._stream.schedule.world_size,
+            ranks=schedule.world_size,
             final=final,
         )
 

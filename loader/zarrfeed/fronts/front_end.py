@@ -226,20 +226,19 @@ class FrontEnd(Datasets):
         state = {name: value for name, value in self.__dict__.items() if name != "_stream"}
         return {
             **state,
-            "_position": self._stream.position.reached,
+            "_position": self._stream.position.state(),
             "_stamps": self._stream.batch_spec.stamps,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the store for a copy, which may be in another process."""
-        epoch, batch = state.pop("_position")
+        position = state.pop("_position")
         stamps = state.pop("_stamps")
         self.__dict__.update(state)
         self._stream = Stream(self._request, self._detect_rank)
         for name, stamp in stamps.items():  # the split may have been replaced
             require_same(self._stream.split.path / name, stamp)
-        later, first = divmod(batch, len(self))
-        self._stream.position.seek(epoch + later, first)
+        self._stream.position.restore(position)
 
     def __getitem__(self, index: int) -> Batch:
         """Read one batch of the next epoch into new memory.

@@ -104,7 +104,7 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 and self._requests_again
                 and position.epoch == current.epoch + 1
             ):
-                position.seek(current.epoch, current.start)
+                position.repeat(current)
         position.indexed.end(len(self))
         self._within_epoch = self._fresh_dataset = False
 
@@ -136,8 +136,9 @@ class ZarrSequence(FrontEnd, keras.utils.Sequence, _DataAdapter):  # type: ignor
                 f"multiple of {parts}"
                 f"{look_up('last-batch')}"
             )
-        rows = self.partial_batch_size
-        if rows is not None and rows % parts:
+        for rows in self._partial_batch_sizes:
+            if not rows % parts:
+                continue
             raise ValueError(
                 f"JAX cannot split the last batch, of {rows}, over {parts} devices: give "
                 "pad_remainder=True, which fills it with samples of weight 0, or "

@@ -146,15 +146,16 @@ class ResumeCallback(SequenceCallback):
         current = position.current
         # With fewer steps_per_epoch than batches, Keras continues the iterator of the last epoch.
         if steps < batches and self._consumed < batches and current is not None:
-            at = current.epoch, self._consumed
+            state = position.state(self._consumed)
         else:
-            at = position.coming
-            self._consumed = at[1]
-        length = min(steps, batches - at[1])
-        self._journal.note(step, epoch, length, position.state(at))
+            state = position.coming_state()
+            self._consumed = state["batch"]
+        first = self._consumed
+        length = min(steps, batches - first)
+        self._journal.note(step, epoch, length, state)
         _write_entries(self._path, self._journal.entries)
         self._begun_at = self._consumed
-        self._is_short = steps >= batches and at[1] > 0
+        self._is_short = steps >= batches and first > 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Count the batch, and end an epoch that has no more batches.

@@ -57,7 +57,7 @@ def sequence_views(
     epoch = sequence.epoch if epoch is None else epoch
     drawing = replace(drawing, palette=palette_of(stream.split), spatial=_spatial(stream))
     views: list[View] = []
-    for batch in range(len(sequence)):
+    for batch in stream.schedule.grid(epoch).numbers:
         missing = count - len(views)
         if missing <= 0:
             break

@@ -35,9 +35,15 @@ class _Passes:
     only a weak reference to it.
     """
 
-    def __init__(self, start: Callable[[], Iterator[Arrays]], length: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Iterator[Arrays]],
+        length: Callable[[], int],
+        rows: int | None,
+    ) -> None:
         self._start = start
         self._length = length
+        self._rows = rows
         self._numbers = itertools.count()
         self._passes: OrderedDict[int, Iterator[Arrays]] = OrderedDict()
 
@@ -56,6 +62,13 @@ class _Passes:
         ending = self._passes.pop(int(number))
         batch = next(ending)
         next(ending, None)
+        if self._rows not in (None, len(batch[0])):
+            raise ValueError(
+                f"this dataset promised batches of {self._rows}, but the last one has "
+                f"{len(batch[0])}, because the sequence goes on in the middle of an epoch: make "
+                "the dataset after load_state_dict"
+                f"{look_up('resume')}"
+            )
         return batch
 
 
@@ -81,7 +94,7 @@ def stream_dataset(
     nest
         Function that nests arrays as inputs, targets and weights.
     rows
-        Number of samples per batch if all batches are full; None if the last one is smaller.
+        Number of samples per batch if all batches are full; None if the last one may be smaller.
     length
         Function that returns the number of batches of the next pass.
     count
@@ -105,7 +118,7 @@ def stream_dataset(
     """
     if final:
         _require_one_rank(ranks)
-    passes = _Passes(batches, length)
+    passes = _Passes(batches, length, rows)
     reference = weakref.ref(passes)
     types = [tf.as_dtype(spec.dtype) for spec in specs]
 

@@ -1,24 +1,29 @@
 """From which batch does training go on after an interruption?
 
 A state is a small dict that fits JSON: the next batch, and the arguments that determine what that
-batch contains. Pure: callers save and load states.
+batch contains. With them it names a place: so many samples of the epoch's order have been read, by
+all ranks together. Other ranks can go on there. Pure: callers save and load states.
 """
 
 from __future__ import annotations
 
 import json
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zarrfeed.errors import look_up
+from zarrfeed.order.schedule import EpochRest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from zarrfeed.order.schedule import Schedule
 
-VERSION = 1
+# A state of version 2 names its place, because an epoch was continued with other ranks or batches.
+_AT_BATCH, _AT_PLACE = VERSIONS = 1, 2
+# What decides how an epoch is dealt out, but not its order: a state fits all values of these.
+DEALING = ("batch_size", "world_size", "drop_remainder", "pad_remainder", "block")
 # Epochs that a journal keeps, because a backup of the weights may be that old.
 _ENTRIES_KEPT = 100
 
@@ -34,21 +39,35 @@ def state_of(schedule: Schedule, epoch: int, batch: int) -> dict[str, Any]:
         The next batch. A `batch` past the last one of `epoch` counts on into the next epochs.
     """
     epochs, batch = divmod(batch, schedule.batches)
+    epoch += epochs
+    grid, block = schedule.grid(epoch), schedule.block_in(epoch)
+    plain = block == schedule.block and not grid.shifted
+    arguments = _arguments(schedule)
+    if schedule.shuffle == "block":
+        arguments["block"] = block
     return {
-        "version": VERSION,
-        "epoch": epoch + epochs,
+        "version": _AT_BATCH if plain else _AT_PLACE,
+        "epoch": epoch,
         "batch": batch,
-        "schedule": _arguments(schedule),
+        **({} if plain else {"place": grid.place(batch)}),
+        "schedule": arguments,
     }
 
 
-def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]:
+def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
     """Read a state.
+
+    Parameters
+    ----------
+    schedule
+        What batches depend on now. The ranks and the size of batches may have been others.
+    state
+        Return value of :func:`state_of`.
 
     Returns
     -------
-    epoch, batch
-        The next batch.
+    Schedule
+        That of rank 0 when `state` was saved. Its `rest` begins at the position.
 
     Raises
     ------
@@ -61,19 +80,27 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
         epoch, batch = operator.index(state["epoch"]), operator.index(state["batch"])
         # Defaults of states that older versions saved.
         theirs = {"order": 1, "pad_remainder": False, "sampler": None, **state["schedule"]}
+        size, ranks = (operator.index(theirs[name]) for name in ("batch_size", "world_size"))
+        place = operator.index(state.get("place", batch * size * ranks))
+        block = operator.index(theirs.get("block", schedule.block))
+        if min(size, ranks, block) < 1:
+            raise ValueError("needed numbers of at least 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"needed a state from ZarrSequence.state_dict(), found {state!r}"
         ) from error
-    if version != VERSION:
+    if version not in VERSIONS:
         raise ValueError(
-            f"needed a state of version {VERSION}, found {version!r}: use the zarrfeed that saved "
-            "it, or start again without the state"
+            f"needed a state of version {_AT_BATCH} or {_AT_PLACE}, found {version!r}: use the "
+            "zarrfeed that saved it, or start again without the state"
             f"{look_up('resume')}"
         )
-    # All ranks have the same position, so that a state of one fits the others.
+    # Any number of ranks may go on at the place that all of them have reached together.
     ours = {"sampler": None, **_arguments(schedule)}
-    del ours["rank"]
+    for name in ("rank", *DEALING):
+        ours.pop(name, None)
+    if schedule.shuffle == "block" and "block" not in theirs:
+        ours["batch_size"] = schedule.batch_size  # blocks were made of this many
     differing = list(_differences(theirs, ours))
     if differing:
         raise ValueError(
@@ -81,12 +108,21 @@ def position_of(schedule: Schedule, state: Mapping[str, Any]) -> tuple[int, int]
             "same arguments, or start again without the state"
             f"{look_up('resume')}"
         )
-    if epoch < 0 or not 0 <= batch < schedule.batches:
+    saved = replace(
+        schedule,
+        rank=0,
+        world_size=ranks,
+        batch_size=size,
+        drop_remainder=bool(theirs.get("drop_remainder")),
+        pad_remainder=bool(theirs["pad_remainder"]),
+        rest=EpochRest(epoch, place, block),
+    )
+    if epoch < 0 or not 0 <= batch < saved.batches or not 0 <= place < saved.length:
         raise ValueError(
-            f"the state names batch {batch} of epoch {epoch}: needed an epoch of at least 0 and a "
-            f"batch from 0 to {schedule.batches - 1}"
+            f"the state names batch {batch} of epoch {epoch}, at place {place} of {saved.length}: "
+            f"needed an epoch of at least 0 and a batch from 0 to {saved.batches - 1}"
         )
-    return epoch, batch
+    return saved
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
@@ -177,9 +213,16 @@ class ResumeJournal:
         if not before:
             return None
         entry = before[-1]
-        epoch, batch = position_of(schedule, entry["state"])
-        done = step - entry["step"]
-        if done > entry["length"]:  # the epoch after it is not in the journal
+        done, length = step - entry["step"], entry["length"]
+        if done > length:  # the epoch after it is not in the journal
             return None
-        run_epoch = entry["run_epoch"] + (done == entry["length"])
-        return run_epoch, state_of(schedule, epoch, batch + done)
+        # The journal counts batches of the sequence that wrote it.
+        saved = saved_schedule(schedule, entry["state"])
+        epoch, first = entry["state"]["epoch"], entry["state"]["batch"]
+        state = state_of(saved, epoch, first + done)
+        over = done == length or (
+            first + length == saved.batches
+            # Fewer samples of the epoch may be left than there are ranks now.
+            and not replace(schedule, rest=saved_schedule(schedule, state).rest).grid(epoch).count
+        )
+        return entry["run_epoch"] + over, state

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.order.batch_grid import BatchGrid
 from zarrfeed.order.draws import SAMPLE_DRAW, ids_at, sample_draws
 from zarrfeed.order.shuffle import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 
@@ -23,22 +24,28 @@ if TYPE_CHECKING:
     from zarrfeed.order.draws import Draws, Sampler
 
 
-def batch_count(samples: int, *, batch_size: int, drop_remainder: bool) -> int:
-    """Count the batches of an epoch.
-
-    Examples
-    --------
-    >>> batch_count(10, batch_size=4, drop_remainder=False)
-    3
-    >>> batch_count(10, batch_size=4, drop_remainder=True)
-    2
-    """
-    return samples // batch_size if drop_remainder else -(-samples // batch_size)
-
-
 # Draws are computed so many at a time: 64 patches with shares take 11 µs each, two take 100 µs each
 # (measured).
 _DRAWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRest:
+    """The rest of an epoch that another run has begun, perhaps with other ranks and batches.
+
+    Attributes
+    ----------
+    epoch
+        Number of the epoch.
+    place
+        First place of its order that no rank has read yet.
+    block
+        Samples per block of a "block" shuffle in this epoch, or its order would change halfway.
+    """
+
+    epoch: int
+    place: int
+    block: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +81,8 @@ class Schedule:
         What an epoch consists of; None for every sample once. "Samples" of the other attributes are
         then its draws. If they are in random order by themselves, there is no shuffle, and a batch
         is a run of successive draws on every rank.
+    rest
+        The epoch that begins in the middle; None if every epoch begins with its first place.
 
     Examples
     --------
@@ -82,7 +91,7 @@ class Schedule:
     >>> second.batch_ids(0, 0).tolist(), second.batch_ids(0, 1).tolist()
     ([3, 1], [4])
     >>> padded = Schedule(range(5), batch_size=2, **of, rank=1, world_size=2, pad_remainder=True)
-    >>> padded.batch_ids(0, 1).tolist(), padded.real_rows(1)
+    >>> padded.batch_ids(0, 1).tolist(), padded.real_rows(0, 1)
     ([0, 1], 0)
     """
 
@@ -97,7 +106,10 @@ class Schedule:
     pad_remainder: bool = False
     in_memory: int = IN_MEMORY
     sampler: Sampler | None = None
+    rest: EpochRest | None = None
     _order: Callable[[int], Order] = field(init=False, repr=False)
+    _whole: BatchGrid = field(init=False, repr=False)
+    _rest: BatchGrid = field(init=False, repr=False)
     # Draws of the last blocks of batches, by epoch and the first batch of the block.
     _drawn: dict[tuple[int, int], Draws] = field(init=False, repr=False, default_factory=dict)
 
@@ -106,13 +118,25 @@ class Schedule:
             epoch_order,
             self.length,
             shuffle=False if self._runs else self.shuffle,
-            block=self.block,
             seed=self.seed,
             in_memory=self.in_memory,
         )
+        block_in = partial(_block_in, self.rest, self.block)
         # Two epochs, because reading of the next one begins before this one ends.
-        cached = lru_cache(maxsize=2)(lambda epoch: order(epoch=epoch))
+        cached = lru_cache(maxsize=2)(lambda epoch: order(epoch=epoch, block=block_in(epoch)))
+        whole = BatchGrid(
+            self.length,
+            self.batch_size,
+            drop_remainder=self.drop_remainder,
+            pad_remainder=self.pad_remainder,
+            runs=self._runs,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        rest = whole if self.rest is None else whole.rest(self.rest.place)
         object.__setattr__(self, "_order", cached)
+        object.__setattr__(self, "_whole", whole)
+        object.__setattr__(self, "_rest", rest)
 
     @property
     def length(self) -> int:
@@ -127,30 +151,17 @@ class Schedule:
     @property
     def samples(self) -> int:
         """Number of samples of this rank, before a remainder is dropped and without padding."""
-        if not self.pad_remainder:
-            return self.length // self.world_size
-        if not self._runs:
-            return len(range(self.rank, self.length, self.world_size))
-        rounds, rest = divmod(self.length, self.batch_size * self.world_size)
-        last = min(self.batch_size, max(0, rest - self._run(rounds) * self.batch_size))
-        return rounds * self.batch_size + last
+        return self._whole.samples
 
     @property
     def batches(self) -> int:
         """Number of batches per epoch, equal on all ranks."""
-        if self.pad_remainder:
-            return -(-self.length // (self.world_size * self.batch_size))
-        return batch_count(
-            self.samples, batch_size=self.batch_size, drop_remainder=self.drop_remainder
-        )
+        return self._whole.count
 
     @property
     def left_out(self) -> int:
         """Number of samples that no rank reads in an epoch."""
-        if self.pad_remainder:
-            return 0
-        seen = self.batches * self.batch_size if self.drop_remainder else self.samples
-        return self.length - seen * self.world_size
+        return self._whole.left_out
 
     @property
     def order_version(self) -> int:
@@ -161,6 +172,14 @@ class Schedule:
     def _runs(self) -> bool:
         """Whether the batches of all ranks are runs of successive places."""
         return self.sampler is not None and self.sampler.shuffled
+
+    def grid(self, epoch: int) -> BatchGrid:
+        """Return the batches of an epoch, or of what is left of it."""
+        return self._rest if self.rest is not None and self.rest.epoch == epoch else self._whole
+
+    def block_in(self, epoch: int) -> int:
+        """Return the number of samples per block of a "block" shuffle in an epoch."""
+        return _block_in(self.rest, self.block, epoch)
 
     def batch_ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch of this rank.
@@ -191,47 +210,28 @@ class Schedule:
         -------
         (b,) array of the sampler's dtype, or of ``SAMPLE_DRAW``
         """
+        grid = self.grid(epoch)
         if self.sampler is None:
-            return sample_draws(ids_at(self.ids, self._order(epoch)(self._places(batch))))
-        within = batch % max(1, _DRAWS // self.batch_size)
-        known = self._drawn.get((epoch, batch - within))
+            return sample_draws(ids_at(self.ids, self._order(epoch)(grid.places(batch))))
+        together = max(1, _DRAWS // self.batch_size)
+        begin = max(batch - batch % together, grid.numbers.start)
+        known = self._drawn.get((epoch, begin))
         if known is None:
-            batches = range(batch - within, batch - within + max(1, _DRAWS // self.batch_size))
-            places = np.concatenate([self._places(b) for b in batches if b < self.batches])
+            batches = range(begin, min(begin + together, grid.numbers.stop))
+            places = np.concatenate([grid.places(b) for b in batches])
             known = self.sampler.draws(self._order(epoch)(places), seed=self.seed, epoch=epoch)
             known.setflags(write=False)
             if len(self._drawn) > 1:  # two, because reading of the next epoch begins early
                 self._drawn.clear()
-            self._drawn[epoch, batch - within] = known
-        rows = self.rows(batch)
-        first = within * self.batch_size
+            self._drawn[epoch, begin] = known
+        rows = grid.rows(batch)
+        first = (batch - begin) * self.batch_size
         return known[first : first + rows.stop - rows.start]
 
-    def _places(self, batch: int) -> NDArray[np.int64]:
-        rows = self.rows(batch)
-        if self._runs:
-            size = rows.stop - rows.start
-            first = rows.start * self.world_size + self._run(batch) * size
-            places = np.arange(first, first + size)
-        else:
-            places = np.arange(rows.start, rows.stop) * self.world_size + self.rank
-        if self.pad_remainder:
-            places %= self.length
-        return places
-
-    def _run(self, batch: int) -> int:
-        """Return which run of successive places this rank gets among those of all ranks.
-
-        Another one each time, or a share of classes could fall to the same rank again and again.
-        """
-        return (self.rank + batch) % self.world_size
-
-    def rows(self, batch: int) -> slice:
-        """Return the part of this rank's share of an epoch that a batch is, padding included."""
-        start = batch * self.batch_size
-        stop = start + self.batch_size
-        return slice(start, stop if self.pad_remainder else min(stop, self.samples))
-
-    def real_rows(self, batch: int) -> int:
+    def real_rows(self, epoch: int, batch: int) -> int:
         """Return the number of rows of a batch that are not padding. They come first."""
-        return max(0, min(self.batch_size, self.samples - batch * self.batch_size))
+        return self.grid(epoch).real_rows(batch)
+
+
+def _block_in(rest: EpochRest | None, block: int, epoch: int) -> int:
+    return rest.block if rest is not None and rest.epoch == epoch else block
