@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stores import traced_pixels, write_split
 from zarrfeed.store.mapped_shards import MappedShards, stride
 from zarrfeed.store.reader import BatchReader
-from zarrfeed.store.split import open_split
+from zarrfeed.store.split_opening import open_split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +121,7 @@ def swap_first_chunks(shard: Path, chunks: int = 4) -> None:
 
 def gathered(reader: BatchReader) -> list[bool]:
     """Whether each field's batches are one copy."""
-    return [field._files.mapped_shards is not None for _, field in reader._fields]  # type: ignore[attr-defined]
+    return [field.files.mapped_shards is not None for _, field in reader._fields]  # type: ignore[attr-defined]
 
 
 def check(split: Path, pixels: dict[str, NDArray[np.uint8]], *, shards: bool, **how: int) -> None:

@@ -22,7 +22,7 @@ from zarrfeed.store.reader import (
     read_samples,
     warn_if_indirect,
 )
-from zarrfeed.store.split import list_splits, open_split
+from zarrfeed.store.split_opening import list_splits, open_split
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ def main(what: str, *arguments: str) -> None:
 def opening(split: str, shuffle: str) -> dict[str, float]:
     """Open a split, take its first batch, then some more."""
     from zarrfeed.fronts.front_end import FrontEnd
-    from zarrfeed.store.split import open_split
+    from zarrfeed.store.split_opening import open_split
 
     peak, held = _memory(_PEAK), _memory(*_HELD)
     began = time.perf_counter()

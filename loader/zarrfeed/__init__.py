@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from zarrfeed.store.cases import Cases, open_case, open_cases
     from zarrfeed.store.descriptive_arrays import Normalization, class_pixels
     from zarrfeed.store.reader import SplitReader, read_samples
-    from zarrfeed.store.split import Split, list_splits, open_split
+    from zarrfeed.store.split import Split
+    from zarrfeed.store.split_opening import list_splits, open_split
     from zarrfeed.store.stitching import stitch
 
 __version__ = "0.1.0"
@@ -95,10 +96,10 @@ _HOME = {
     "ZarrSequence": "fronts.keras_sequence",
     "class_pixels": "store.descriptive_arrays",
     "evaluate": "evaluation.comparison",
-    "list_splits": "store.split",
+    "list_splits": "store.split_opening",
     "open_case": "store.cases",
     "open_cases": "store.cases",
-    "open_split": "store.split",
+    "open_split": "store.split_opening",
     "predict": "fronts.prediction",
     "read_samples": "store.reader",
     "stitch": "store.stitching",

@@ -11,7 +11,8 @@ from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.schema import MASK
-from zarrfeed.store.split import Split, list_splits, open_split
+from zarrfeed.store.split import Split
+from zarrfeed.store.split_opening import list_splits, open_split
 
 if TYPE_CHECKING:
     import os

@@ -37,10 +37,12 @@ from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.file_limits import descriptors_each, with_room
 from zarrfeed.store.in_place.opening import open_in_place, refuse_image
+from zarrfeed.store.mirror.mirrored_split import open_mirrored
 from zarrfeed.store.reader import warn_if_indirect
-from zarrfeed.store.split import open_split
+from zarrfeed.store.split_opening import open_split
 
 if TYPE_CHECKING:
     from zarrfeed.arrays import Ids
@@ -100,6 +102,9 @@ def _open_split(request: Request) -> Split:
 
     Without patches, the arrays of an OME-Zarr image are samples for those alone who name them.
     """
+    url = remote_url(request.path)
+    if url is not None:
+        return open_mirrored(url, request.remote)
     split = None
     if request.patches is None:
         if request.structure is None:

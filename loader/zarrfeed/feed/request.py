@@ -15,7 +15,7 @@ from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
-from zarrfeed.store.address import absolute_path
+from zarrfeed.store.address import absolute_path, remote_url
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
+    from zarrfeed.store.mirror.origin import Remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,12 +37,12 @@ class Request:
     """The arguments of a sequence, validated and normalised.
 
     :class:`zarrfeed.FrontEnd` documents the arguments and their defaults. Here numbers are plain
-    ``int`` and ``bool``, the path is absolute, and `fields` is a tuple or None.
+    ``int`` and ``bool``, the path is absolute or an address, and `fields` is a tuple or None.
 
     Raises
     ------
     StoreError
-        `path` is not a local path.
+        `path` is neither a local path nor an address of a known kind.
     TypeError, ValueError
         An argument has the wrong type or is out of range; the message names it.
     """
@@ -68,6 +69,7 @@ class Request:
     rank: Auto
     world_size: Auto
     timeout: float
+    remote: Remote
 
     def __post_init__(self) -> None:
         """Validate and normalise every argument."""
@@ -99,7 +101,7 @@ class Request:
         if self.timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {self.timeout}")
         final = {
-            "path": absolute_path(self.path),
+            "path": remote_url(self.path) or absolute_path(self.path),
             "shuffle": self.shuffle if self.shuffle == "block" else bool(self.shuffle),
             "fields": None if self.fields is None else _distinct(self.fields),
             "rank": _share("rank", self.rank, at_least=0),

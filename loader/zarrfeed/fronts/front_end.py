@@ -16,6 +16,7 @@ from zarrfeed.fronts.datasets import Datasets
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
+from zarrfeed.store.mirror.origin import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
+    from zarrfeed.store.mirror.origin import StorageOptions
 
 
 def torch_rank() -> DetectedRank:
@@ -56,7 +58,9 @@ class FrontEnd(Datasets):
     path
         A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0. With
         `patches` also an OME-Zarr image with its labels, a folder of such, or a group of one image
-        and its mask, chunked on any axes.
+        and its mask, chunked on any axes. It may be an address in an object store
+        (``s3://bucket/camvid.zarr/train``; ``gs://``, ``az://``, ``abfs://``) or of a web server
+        (``https://``). What batches need is then fetched into `cache` before they need it.
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle
@@ -139,6 +143,18 @@ class FrontEnd(Datasets):
         left out differ from epoch to epoch.
     timeout
         Seconds to wait for one batch before raising an error.
+    cache
+        Folder on a local disk in which remote stores are mirrored, by default ``$ZARRFEED_CACHE``
+        or ``~/.cache/zarrfeed``. All sequences and programs of a user may share it. The second
+        epoch is read from there. Local stores ignore this and the next two arguments.
+    cache_limit
+        Largest size of all mirrors in `cache`: a number of bytes or text such as "200GiB". What is
+        needed last then makes room for what is needed next. By default there is no limit.
+    storage_options
+        How to reach the remote store: a dict of obstore's options, such as ``region``,
+        ``endpoint``, ``access_key_id``, ``secret_access_key`` and ``skip_signature`` (of public
+        buckets). By default, credentials are taken from the environment. They are neither printed
+        nor written to files, but a pickled sequence contains them.
 
     Notes
     -----
@@ -200,6 +216,9 @@ class FrontEnd(Datasets):
         rank: Auto = "auto",
         world_size: Auto = "auto",
         timeout: float = 300.0,
+        cache: str | os.PathLike[str] | None = None,
+        cache_limit: int | str | None = None,
+        storage_options: StorageOptions | None = None,
     ) -> None:
         for name in _NOT_TO_OVERRIDE:
             if getattr(type(self), name) is not getattr(FrontEnd, name):
@@ -218,6 +237,7 @@ class FrontEnd(Datasets):
             class_weight=class_weight, drop_remainder=drop_remainder, workers=workers,
             use_multiprocessing=use_multiprocessing, max_queue_size=max_queue_size,
             pad_remainder=pad_remainder, rank=rank, world_size=world_size, timeout=timeout,
+            remote=Remote.of(cache, cache_limit, storage_options, timeout),
         )  # fmt: skip
         self._stream = Stream(self._request, self._detect_rank)
 

@@ -12,6 +12,9 @@ from zarrfeed.errors import StoreError, look_up
 # One slash is enough, because pathlib turns two into one. A scheme has two letters or more (one is
 # a drive of Windows) and no dot (f.h5:/images is an array in a file).
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+:-]+):/+")
+# What obstore reads: the schemes, and those that mean the same.
+_REMOTE = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "abfs",
+           "abfss": "abfss", "http": "http", "https": "https"}  # fmt: skip
 _KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -39,6 +42,30 @@ def entry_kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
+def remote_url(path: str | os.PathLike[str]) -> str | None:
+    """Return the address of a remote store, without a slash at its end; None for a local path.
+
+    Parameters
+    ----------
+    path
+        An address of a scheme s3, gs, az, abfs, http or https; or a path, also one that
+        :class:`~pathlib.Path` has made of an address, which lost a slash.
+
+    Examples
+    --------
+    >>> remote_url(Path("s3://bucket/ct.zarr/train"))
+    's3://bucket/ct.zarr/train'
+    >>> remote_url("ct.zarr/train") is None
+    True
+    """
+    text = os.fsdecode(path)
+    found = _SCHEME.match(text)
+    scheme = found and _REMOTE.get(found[1].lower())
+    if found is None or scheme is None:
+        return None
+    return f"{scheme}://{text[found.end() :].rstrip('/')}"
+
+
 def local_path(path: str | os.PathLike[str]) -> Path:
     """Convert to a :class:`~pathlib.Path`, and refuse URLs.
 
@@ -61,7 +88,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Traceback (most recent call last):
     ...
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
-an address (s3); copy it here or mount it, and give its path (look up: remote-store)
+an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: remote-store)
     """
     # pathlib's expanduser raises if there is no home folder.
     text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111
@@ -69,7 +96,9 @@ an address (s3); copy it here or mount it, and give its path (look up: remote-st
     if found is None:
         return _reachable(Path(text))
     scheme, rest = found[1], text[found.end() :]
-    todo = "copy it here or mount it, and give its path"
+    todo = "copy it here by `zarrfeed copy`, and give its path"
+    if scheme.lower() not in _REMOTE:
+        todo = "copy it here or mount it, and give its path"
     if scheme.lower() == "file":
         todo = f"give the path alone: /{rest}"
     elif Path(f"{scheme}:").exists():

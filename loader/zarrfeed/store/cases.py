@@ -16,7 +16,8 @@ from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, CASE_SPACING, IMAGE
-from zarrfeed.store.split import Split, open_split
+from zarrfeed.store.split import Split
+from zarrfeed.store.split_opening import open_split
 
 if TYPE_CHECKING:
     import os

@@ -22,6 +22,35 @@ _NOTHING = np.iinfo(np.uint64).max
 _NEAR_NBYTES = 64 << 10
 
 
+def table_ranges(
+    index: ShardIndex, *, chunks: int, sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where files have their tables.
+
+    Parameters
+    ----------
+    index
+        How the tables are stored.
+    chunks
+        Number of chunks in a shard.
+    sizes
+        (n,) int64: sizes of the files in bytes.
+
+    Returns
+    -------
+    start, stop
+        (n,) int64 each: the first byte, and the one after the last.
+    """
+    stored = _table_nbytes(index, chunks)
+    if index.at_end:
+        return np.maximum(sizes - stored, 0), sizes
+    return np.zeros_like(sizes), np.minimum(sizes, stored)
+
+
+def _table_nbytes(index: ShardIndex, chunks: int) -> int:
+    return chunks * ENTRY_NBYTES + (CHECKSUM_NBYTES if index.checksum else 0)
+
+
 def read_table(
     data: NDArray[np.uint8], index: ShardIndex, *, chunks: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -49,7 +78,7 @@ def read_table(
     ValueError
         The file is too short for the table, or the table is damaged.
     """
-    body = _stored(data, index, chunks * ENTRY_NBYTES)
+    body = _stored(data, index, _table_nbytes(index, chunks))
     entries = np.frombuffer(body, "<u8").reshape(-1, 2).astype(np.uint64)
     missing = (entries == _NOTHING).all(axis=1)
     entries[missing] = 0
@@ -65,8 +94,7 @@ def read_table(
     return np.where(missing, -1, offset.astype(np.int64)), nbytes.astype(np.int64)
 
 
-def _stored(data: NDArray[np.uint8], index: ShardIndex, nbytes: int) -> memoryview:
-    stored = nbytes + (CHECKSUM_NBYTES if index.checksum else 0)
+def _stored(data: NDArray[np.uint8], index: ShardIndex, stored: int) -> memoryview:
     if data.size < stored:
         raise ValueError(
             f"needed {stored} bytes for the index alone, the file has {data.size}: it is truncated"

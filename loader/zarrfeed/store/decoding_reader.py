@@ -14,7 +14,7 @@ from zarrfeed.store.decoded_chunks import DecodedChunks
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,10 +36,15 @@ class DecodingReader(MappedReader):
     cache_nbytes
         Bytes of decoded chunks to keep for the next batches and boxes. Files are still checked when
         a chunk is used again.
+    changing
+        Whether bytes may change while they are read. They are then copied before they are decoded,
+        because Blosc reads some of them twice, and would write anywhere if they differed.
     """
 
-    def __init__(self, files: ShardFiles, *, cache_nbytes: int = 0) -> None:
+    def __init__(self, files: ShardFiles, *, cache_nbytes: int = 0, changing: bool = False) -> None:
         super().__init__(files)
+        self._changing = changing
+        self._encoded = _NO_BYTES
         layout = self._layout
         self._chunks_kept = DecodedChunks(
             chunk_nbytes=layout.chunk_rows * layout.sample_nbytes, cache_nbytes=cache_nbytes
@@ -60,6 +65,11 @@ class DecodingReader(MappedReader):
         except BaseException:
             self._chunks_kept.clear()
             raise
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """Drop what was kept of shards, and all decoded chunks."""
+        super().forget(shards)
+        self._chunks_kept.clear()
 
     def close(self) -> None:
         """Close the files."""
@@ -112,8 +122,23 @@ class DecodingReader(MappedReader):
             shard, chunk = int(reads.shard[start]), int(reads.chunk[start])
             at = int(offset[start])
             if shard != mapped:
-                mapped, data = shard, self._files.data(shard)
-            yield start, stop, shard, chunk, data[at : at + int(nbytes[start])].data
+                mapped, data = shard, self.files.data(shard)
+            encoded = data[at : at + int(nbytes[start])]
+            yield (
+                start,
+                stop,
+                shard,
+                chunk,
+                (self._copied(encoded) if self._changing else encoded).data,
+            )
+
+    def _copied(self, encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a copy. The next call reuses its memory."""
+        if self._encoded.size < encoded.size:
+            self._encoded = np.empty(encoded.size, np.uint8)
+        copy = self._encoded[: encoded.size]
+        copy[:] = encoded
+        return copy
 
     def _decoded(self, shard: int, chunk: int, encoded: memoryview) -> NDArray[Any]:
         """Return a decoded chunk. The next call may reuse its memory."""
@@ -131,13 +156,13 @@ class DecodingReader(MappedReader):
         try:
             decode_chunk(layout, encoded, target)
         except ValueError as error:
-            self._files.check()  # reports a file that was truncated while it was decoded
+            self.files.check()  # reports a file that was truncated while it was decoded
             first = shard * layout.shard_rows + chunk * layout.chunk_rows
             last = first + layout.chunk_rows - 1
             samples = f"sample {first}" if first == last else f"samples {first} to {last}"
             raise ReadError(
-                f"{self._files.path(shard)}: chunk {chunk} ({samples} of "
-                f"{self._files.folder.name!r}) is damaged: {error}; restore the file or convert "
+                f"{self.files.path(shard)}: chunk {chunk} ({samples} of "
+                f"{self.files.folder.name!r}) is damaged: {error}; restore the file or convert "
                 "again"
                 f"{look_up('damaged-store')}"
             ) from error

@@ -10,6 +10,8 @@ from zarrfeed.store.chunk_table import ENTRY_NBYTES
 from zarrfeed.store.codecs import CHECKSUM_NBYTES
 from zarrfeed.store.decoding_reader import DecodingReader
 from zarrfeed.store.mapped_shards import MappedShards
+from zarrfeed.store.mirror.mirrored_reader import MirroredReader
+from zarrfeed.store.mirror.whole_arrays import fetch_whole
 from zarrfeed.store.raw_reader import GatheringReader, RowReader
 from zarrfeed.store.shard_files import ShardFiles
 from zarrfeed.store.zarr_python_reader import ZarrPythonReader
@@ -40,17 +42,24 @@ def open_field(
     """
     if name in split.sources:
         return split.sources[name].open(open_files=open_files, cache_nbytes=cache_nbytes)
-    folder = split.path / name
+    folder, origin = split.path / name, split.origin
+    by_block = origin is not None and origin.has_blocks_of(name)
+    if origin is not None and not by_block:
+        fetch_whole(split, name)
     if layout.indirect is None:
         with enough_memory(folder, f"the indexes of its {layout.shape[0]:,} samples"):
-            return _map(
+            mapped = _map(
                 folder,
                 layout,
                 required=split.packed,
                 stamp=split.stamps.get(name),
                 open_files=open_files,
                 cache_nbytes=cache_nbytes,
+                changing=by_block,
             )
+        if origin is not None and by_block:
+            return MirroredReader(mapped, split.path, name, origin)
+        return mapped
     if not layout.foreign:
         return ChunkReader(
             folder,
@@ -70,6 +79,7 @@ def _map(
     stamp: Stamp | None,
     open_files: int,
     cache_nbytes: int,
+    changing: bool,
 ) -> MappedReader:
     """Open an array whose ``layout.indirect`` is None."""
     raw = layout.compressor == "raw" and not layout.checksum
@@ -83,7 +93,7 @@ def _map(
         mapped_shards=mapped_shards,
     )
     if not raw:
-        return DecodingReader(files, cache_nbytes=cache_nbytes)
+        return DecodingReader(files, cache_nbytes=cache_nbytes, changing=changing)
     return RowReader(files) if mapped_shards is None else GatheringReader(files)
 
 

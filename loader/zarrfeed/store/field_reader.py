@@ -21,9 +21,12 @@ class FieldReader(ABC):
     ----------
     decode_seconds
         Seconds spent in codecs so far; 0 if the reader cannot separate decoding from reading.
+    checks_stamp
+        Whether the reader itself finds out that the array was replaced.
     """
 
     decode_seconds = 0.0
+    checks_stamp = False
 
     @abstractmethod
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:

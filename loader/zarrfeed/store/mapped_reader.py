@@ -16,7 +16,7 @@ every tile: of raw tiles, only the box is copied.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from zarrfeed.store.chunk_table import merge_ranges
 from zarrfeed.store.field_reader import FieldReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
     from zarrfeed.store.tile_grid import TilePart
 
 
+class Ranges(NamedTuple):
+    """Ranges of bytes in the shards of an array, in the order of storage.
+
+    Attributes
+    ----------
+    shard, start, stop
+        (n,) int64 each: the shard, the first byte, and the one after the last.
+    """
+
+    shard: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+
 class MappedReader(FieldReader):
     """Finds the chunks of a batch; subclasses copy the samples out of their files.
 
@@ -41,16 +55,23 @@ class MappedReader(FieldReader):
     ----------
     files
         The shards of the array.
+
+    Attributes
+    ----------
+    files
+        The same.
     """
 
+    checks_stamp = True
+
     def __init__(self, files: ShardFiles) -> None:
-        self._files = files
+        self.files = files
         self._layout = files.layout
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
         reads = self._reads(plan)
-        offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        offset, nbytes = self.files.locate(reads.shard, reads.chunk)
         absent = offset < 0
         if absent.any():
             out[reads.land[absent]] = self._layout.fill
@@ -58,14 +79,14 @@ class MappedReader(FieldReader):
                 return
             reads, offset, nbytes = reads.where(~absent), offset[~absent], nbytes[~absent]
         self._copy(reads, offset, nbytes, out)
-        self._files.check()
+        self.files.check()
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
         if not plan.parts:
             return
         reads = self._reads(plan.tiles)
-        offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        offset, nbytes = self.files.locate(reads.shard, reads.chunk)
         absent = offset < 0
         if absent.any():
             for part in reads.land[absent].tolist():
@@ -74,22 +95,34 @@ class MappedReader(FieldReader):
                 return
             reads, offset, nbytes = reads.where(~absent), offset[~absent], nbytes[~absent]
         self._copy_parts(reads, offset, nbytes, plan.parts, out)
-        self._files.check()
+        self.files.check()
 
     def prefetch(self, plan: ReadPlan) -> None:
         """Ask the kernel to load what `plan` needs; see :meth:`FieldReader.prefetch`."""
+        for shard, start, stop in merge_ranges(*self.ranges(plan)):
+            self.files.prefetch(shard, start, stop - start)
+
+    def ranges(self, plan: ReadPlan) -> Ranges:
+        """Return which bytes of the files `plan` needs, besides the indexes.
+
+        Raises
+        ------
+        ReadError
+            An index cannot be read.
+        """
         reads = self._reads(plan)
-        offset, nbytes = self._files.locate(reads.shard, reads.chunk)
+        offset, nbytes = self.files.locate(reads.shard, reads.chunk)
         written = offset >= 0
         offset, nbytes = self._needed(reads, offset, nbytes)
-        for shard, start, end in merge_ranges(
-            reads.shard[written], offset[written], (offset + nbytes)[written]
-        ):
-            self._files.prefetch(shard, start, end - start)
+        return Ranges(reads.shard[written], offset[written], (offset + nbytes)[written])
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """Drop what was kept of shards, which may have been read while they were incomplete."""
+        self.files.forget_tables(shards)
 
     def close(self) -> None:
         """Close the files."""
-        self._files.close()
+        self.files.close()
 
     def _reads(self, plan: ReadPlan) -> Reads:
         return plan.on(chunk_rows=self._layout.chunk_rows, shard_rows=self._layout.shard_rows)

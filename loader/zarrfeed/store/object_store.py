@@ -221,15 +221,25 @@ class ObjectStore:
         """
         import obstore
 
-        if self.url.startswith(("http:", "https:")):
-            raise ObjectError(
-                f"{self._name(prefix)}: a web server cannot list its files: needed a store that "
-                "zarrfeed packed, which says itself what it has; repack it, or use the address of "
-                f"the object store (s3://…){look_up('remote-store')}"
-            )
+        self._require_listing(prefix)
         with self._errors(prefix):
             for found in obstore.list(self._store, prefix or None, chunk_size=1000):
                 yield from (_known(each["path"], each) for each in found)
+
+    def folders(self) -> tuple[str, ...]:
+        """Return the names of the folders just below the address, without what is in them.
+
+        Raises
+        ------
+        ObjectError
+            As :meth:`list`.
+        """
+        import obstore
+
+        self._require_listing("")
+        with self._errors(""):
+            found = obstore.list_with_delimiter(self._store)["common_prefixes"]
+            return tuple(prefix.rstrip("/").rpartition("/")[2] for prefix in found)
 
     def put(self, key: str, source: Path | Buffer) -> None:
         """Write an object, in several parts at once if it is large. It appears only when complete.
@@ -248,6 +258,14 @@ class ObjectStore:
                 self._store, key, source,
                 chunk_size=_PART_NBYTES, max_concurrency=_PARTS_AT_ONCE,
             )  # fmt: skip
+
+    def _require_listing(self, prefix: str) -> None:
+        if self.url.startswith(("http:", "https:")):
+            raise ObjectError(
+                f"{self._name(prefix)}: a web server cannot list its files: needed a store that "
+                "zarrfeed packed, which says itself what it has; repack it, or use the address of "
+                f"the object store (s3://…){look_up('remote-store')}"
+            )
 
     def _name(self, key: str) -> str:
         return f"{self.url}/{key}" if key else self.url

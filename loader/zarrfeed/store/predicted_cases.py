@@ -12,7 +12,7 @@ from zarrfeed.store.address import absolute_path
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.split import list_splits, open_split
+from zarrfeed.store.split_opening import list_splits, open_split
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:

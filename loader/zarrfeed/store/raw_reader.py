@@ -55,7 +55,7 @@ class RowReader(MappedReader):
             strict=True,
         ):
             if shard != mapped:
-                mapped, data = shard, self._files.data(shard)
+                mapped, data = shard, self.files.data(shard)
             target[place : place + size] = data[at : at + size]
 
     def _copy_parts(
@@ -73,7 +73,7 @@ class RowReader(MappedReader):
             reads.shard.tolist(), position.tolist(), reads.land.tolist(), strict=True
         ):
             if shard != mapped:
-                mapped, data = shard, self._files.data(shard)
+                mapped, data = shard, self.files.data(shard)
             tile: NDArray[Any] = np.ndarray(layout.sample_shape, layout.dtype, data, at)
             part = parts[land]
             out[part.lands] = tile[part.inside]
@@ -87,7 +87,7 @@ class RowReader(MappedReader):
         if (nbytes != needed).any():
             wrong = int(np.argmax(nbytes != needed))
             raise ReadError(
-                f"{self._files.path(int(reads.shard[wrong]))}: raw chunk {reads.chunk[wrong]} has "
+                f"{self.files.path(int(reads.shard[wrong]))}: raw chunk {reads.chunk[wrong]} has "
                 f"{nbytes[wrong]} bytes, needed {needed}; restore the file or convert again"
                 f"{look_up('damaged-store')}"
             )
@@ -102,7 +102,7 @@ class GatheringReader(RowReader):
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
-        ids, files = plan.ids, self._files
+        ids, files = plan.ids, self.files
         if files.mapped_shards is not None and plan.land is None:
             shards = np.flatnonzero(np.bincount(ids // self._layout.shard_rows))
             files.read_tables(shards)
@@ -119,7 +119,7 @@ class GatheringReader(RowReader):
         shard_rows = self._layout.shard_rows
         shards = sorted({row // shard_rows for row in plan.rows})
         for shard in shards:
-            self._files.read_table(shard)
+            self.files.read_table(shard)
         if not self._gather(shards, lambda mapped: self._copy_box(mapped, plan, out)):
             super().read_box_into(plan, out)
 
@@ -152,7 +152,7 @@ class GatheringReader(RowReader):
 
     def _gather(self, shards: list[int], copy: Callable[[MappedShards], None]) -> bool:
         """Copy samples out of all files together, whose tables are known; False if they differ."""
-        files = self._files
+        files = self.files
         mapped = files.mapped_shards
         if mapped is None:  # one of the files is unlike the others
             return False

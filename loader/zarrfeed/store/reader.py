@@ -17,7 +17,6 @@ from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.store.codecs import use_one_thread_per_decode
 from zarrfeed.store.field_opening import open_field
 from zarrfeed.store.files import require_same
-from zarrfeed.store.mapped_reader import MappedReader
 from zarrfeed.store.read_plan import ReadPlan
 from zarrfeed.user_warning import warn_user
 
@@ -78,11 +77,11 @@ class BatchReader:
             )
             for name, layout in layouts.items()
         ]
-        # Mapped readers check stamps whenever they map a file. The others open files at any time.
+        # Mapped readers check stamps when they map a file. The others open files at any time.
         self._stamps = [
             (split.path / name, split.stamps.get(name))
             for name, (_, reader) in zip(layouts, self._fields, strict=True)
-            if not isinstance(reader, MappedReader)
+            if not reader.checks_stamp
         ]
 
     def read_into(self, ids: NDArray[np.int64], out: Sequence[NDArray[Any]]) -> None:

@@ -195,6 +195,15 @@ class ShardFiles:
             self._files.forget(shard)
         raise self._truncated(min(truncated), "its end was missing")
 
+    def known(self, shards: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether the index of each of (n,) shards has been read."""
+        return self._known[shards]
+
+    def forget_tables(self, shards: Iterable[int]) -> None:
+        """Forget indexes, which are read again when they are needed next."""
+        for shard in shards:
+            self._known[shard] = False
+
     def prefetch(self, shard: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to load a range of a file into memory, without waiting."""
         file = self._file(shard)

@@ -1,27 +1,16 @@
-"""Which arrays and attributes does a split have?
-
-Opening a split reads a few ``zarr.json`` files and nothing else: it reads no shard and does not
-import zarr-python, so that a store of any size opens in milliseconds.
-"""
+"""Which arrays and attributes does a split have?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.spelling import did_you_mean, nearest
-from zarrfeed.store.address import absolute_path
-from zarrfeed.store.array_metadata import UnfitError, parse_array
-from zarrfeed.store.attributes import read_attributes
+from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.chunk_claims import require_chunks
-from zarrfeed.store.files import Stamp, stamp_of
-from zarrfeed.store.json_checks import Damage, require_node
-from zarrfeed.store.node_metadata import read_metadata
 from zarrfeed.store.schema import (
     CASE_FIRST_TILE,
     CASE_KEY,
@@ -32,18 +21,16 @@ from zarrfeed.store.schema import (
     INSTANCES,
     JSON,
     MASK,
-    METADATA,
-    PARTIAL,
-    PREDICTED,
     ArrayLayout,
 )
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zarrfeed.store.field_source import FieldSource
+    from zarrfeed.store.files import Stamp
+    from zarrfeed.store.mirror.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +54,8 @@ class Split:
         Stamps by which a replaced array is detected, by name.
     sources
         Where the rows of fields are that are not arrays of the group, by name.
+    origin
+        The remote split that the folder mirrors; None for a local split.
     computed
         What was read and checked once for this object, by name. It is neither compared, nor pickled
         or taken over by ``dataclasses.replace``.
@@ -79,12 +68,13 @@ class Split:
     unfit: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
     sources: Mapping[str, FieldSource] = field(default_factory=dict)
+    origin: Origin | None = None
     computed: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Split, (
             self.path, self.layouts, self.attributes, self.dataset, self.unfit, self.stamps,
-            self.sources,
+            self.sources, self.origin,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -244,176 +234,3 @@ class Split:
 
     def _names(self) -> str:
         return ", ".join(self.field_names) or "none"
-
-
-_LIKE = 0.7  # of the names of stores: "sett" is like "set", "nope" not like "pred"
-_KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
-
-
-def open_split(path: str | os.PathLike[str]) -> Split:
-    """Open one split of a dataset, or any Zarr group of arrays aligned on axis 0.
-
-    Parameters
-    ----------
-    path
-        A local folder, such as ``camvid.zarr/train``.
-
-    Raises
-    ------
-    StoreError
-        `path` is not a finished Zarr group of arrays; the message says what was found.
-    """
-    folder = absolute_path(path)
-    with only_store_errors(folder):
-        return _open(folder)
-
-
-def _open(folder: Path) -> Split:
-    if folder.name.endswith(PARTIAL):
-        raise StoreError(
-            f"{folder}: needed a finished split, found an unfinished conversion; run `zarrfeed "
-            "convert` again to finish it"
-            f"{look_up('unfinished-split')}"
-        )
-    metadata = _group(folder)
-    # Taken before the metadata is read, so that a replacement after that has another stamp.
-    stamps = {child.name: stamp_of(child) for child in folder.iterdir()}
-    layouts: dict[str, ArrayLayout] = {}
-    unfit: dict[str, str] = {}
-    splits = []
-    for child, found in _children(folder):
-        if found.get("node_type") == "group":
-            splits.append(child.name)
-            continue
-        try:
-            layouts[child.name] = parse_array(found, name=str(child))
-        except UnfitError as error:
-            unfit[child.name] = str(error)
-    if not layouts:
-        hint = f"name one of its splits, such as {folder / splits[0]}" if splits else "it is empty"
-        none = f"{folder}: needed a group of arrays, found none: {hint}{look_up('no-split')}"
-        raise StoreError(next(iter(unfit.values()), none))
-    for name in {IMAGE, MASK} & set(splits):
-        unfit[name] = f"{folder / name}: needed an array, found a group"
-    attributes = read_attributes(metadata, str(folder))
-    dataset: JSON = {}
-    if attributes:
-        dataset = read_attributes(read_metadata(folder.parent) or {}, str(folder.parent))
-    return Split(folder, layouts, attributes, dataset, unfit, stamps)
-
-
-def list_splits(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of a dataset's finished splits, sorted.
-
-    Parameters
-    ----------
-    path
-        A local folder, such as ``camvid.zarr``.
-
-    Raises
-    ------
-    StoreError
-        `path` is not a Zarr group.
-    """
-    folder = absolute_path(path)
-    with only_store_errors(folder):
-        _group(folder)
-        return tuple(
-            sorted(
-                child.name
-                for child, found in _children(folder)
-                if found.get("node_type") == "group" and not child.name.endswith(PARTIAL)
-            )
-        )
-
-
-@contextmanager
-def only_store_errors(folder: Path) -> Iterator[None]:
-    """Turn every error into a ``StoreError``, because the folder's contents are untrusted."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be opened: {error!s:.500}") from error
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        raise StoreError(
-            f"{folder}: its metadata is damaged: {error!r:.300}{look_up('damaged-store')}"
-        ) from error
-
-
-def _group(folder: Path) -> JSON:
-    metadata = read_metadata(folder)
-    if metadata is None:
-        raise StoreError(f"{folder}: {_what_is_there(folder)}")
-    try:
-        require_node(metadata, "group", _KNOWN)
-    except Damage as error:
-        raise StoreError(f"{folder}: {error}") from error
-    return metadata
-
-
-def _what_is_there(folder: Path) -> str:
-    """Describe why there is no group, and suggest what to do."""
-    unfinished = folder.with_name(folder.name + PARTIAL)
-    if unfinished.exists():
-        run, command = _unfinished_run(unfinished)
-        todo = look_up("unfinished-split")
-        return f"its {run} is not finished: repeat the same `{command}` to continue it{todo}"
-    for child in folder.iterdir() if folder.is_dir() else ():
-        if child.name.endswith(PARTIAL):
-            command = _unfinished_run(child)[1]
-            todo = look_up("unfinished-split")
-            return f"no split is finished yet: repeat the same `{command}` to continue{todo}"
-    if folder.exists():
-        todo = f"`zarrfeed convert` packs folders{look_up('no-split')}"
-        return f"needed a Zarr group, found no {METADATA}; {todo}"
-    parent = read_metadata(folder.parent) or {}
-    if parent.get("node_type") == "group":
-        splits = list_splits(folder.parent)
-        hint = did_you_mean(folder.name, splits)
-        has = ", ".join(splits) or "no split"
-        return (
-            f"no such split; {folder.parent} has {has}{hint and f': {hint}'}{look_up('no-split')}"
-        )
-    near = _nearest_store(folder) or _nearest_store(folder.parent, folder.name)
-    hint = f"did you mean {near}?" if near else "`zarrfeed convert` packs one"
-    return f"no such store; {hint}{look_up('no-split')}"
-
-
-def _unfinished_run(folder: Path) -> tuple[str, str]:
-    """Return what writes an unfinished split, and its command."""
-    if PREDICTED in read_attributes(read_metadata(folder) or {}, str(folder)):
-        return "prediction", "zarrfeed predict"
-    return "conversion", "zarrfeed convert"
-
-
-def _nearest_store(folder: Path, split: str = "") -> Path | None:
-    """Find a folder with a similar name beside a missing one."""
-    if folder.exists() or not folder.parent.is_dir():
-        return None
-    # By their stems, because the extension alone makes all names alike; of one stem, the .zarr.
-    there = sorted(
-        (child for child in folder.parent.iterdir() if child.is_dir()),
-        key=lambda child: child.suffix == ".zarr",
-    )
-    stores = {child.stem: child for child in there}
-    near = nearest(folder.stem, stores, likeness=_LIKE)
-    if near is None:
-        return None
-    store = stores[near]
-    return store / split if (store / split).is_dir() else store
-
-
-def _children(folder: Path) -> list[tuple[Path, JSON]]:
-    folders = [child for child in sorted(folder.iterdir()) if child.is_dir()]
-    found = ((child, read_metadata(child)) for child in folders)
-    return [(child, metadata) for child, metadata in found if metadata is not None]

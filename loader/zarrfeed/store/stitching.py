@@ -16,7 +16,8 @@ from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
-from zarrfeed.store.split import Split, open_split
+from zarrfeed.store.split import Split
+from zarrfeed.store.split_opening import open_split
 
 if TYPE_CHECKING:
     import os

@@ -16,7 +16,7 @@ from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CLASS_PIXELS
-from zarrfeed.store.split import list_splits, open_split
+from zarrfeed.store.split_opening import list_splits, open_split
 from zarrfeed.views.drawn_arrays import Drawing, View, draw
 from zarrfeed.views.field_roles import Roles, find_roles
 

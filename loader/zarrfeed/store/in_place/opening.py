@@ -16,6 +16,7 @@ from zarrfeed.store.in_place.nodes import Nodes, join
 from zarrfeed.store.in_place.ome_cases import image_at, ome_cases
 from zarrfeed.store.in_place.plain_cases import arrays_of, plain_case
 from zarrfeed.store.in_place.reading import InPlaceField
+from zarrfeed.store.local_split import only_store_errors
 from zarrfeed.store.names import encode_names, store_stems
 from zarrfeed.store.schema import (
     ATTRIBUTES,
@@ -27,7 +28,7 @@ from zarrfeed.store.schema import (
     IMAGE,
     MASK,
 )
-from zarrfeed.store.split import Split, only_store_errors
+from zarrfeed.store.split import Split
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:

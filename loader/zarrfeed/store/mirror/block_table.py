@@ -2,14 +2,15 @@
 
 One process, the fetcher, writes it; any number read it, without locks and messages::
 
-    fetcher, a block arrives    write its bytes, then generation + 1 (odd: it is there)
-    fetcher, a block goes       evictions + 1, generation + 1 (even), then punch the hole
-    reader                      note evictions and generations, all odd; copy;
-                                valid if no generation has changed, which nothing has if
-                                evictions has not
+    fetcher, a block arrives    write its bytes; generation + 1 (odd: it is there); missing - 1
+    fetcher, a block goes       generation + 1 (even), missing + 1; evictions + 1; punch the hole
+    reader of whole files       note evictions; nothing is missing; copy;
+                                valid if evictions has not changed
+    reader of blocks            note their generations, all odd; copy;
+                                valid if none of them has changed
 
-A reader whose copy turns out invalid copies again. The order holds, because each step of the
-fetcher is a system call, or follows one.
+A reader whose copy turns out invalid copies again. Files are written in place, never replaced, so
+that readers may keep them mapped.
 
 Layout of the file, little-endian (as all machines are that zarrfeed runs on)::
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -87,6 +89,7 @@ class BlockTable:
     def __init__(self, mapping: mmap.mmap, files: FileTable) -> None:
         data = np.frombuffer(mapping, np.uint8)
         self._files = files
+        self._lock = threading.Lock()
         self._header = data[: _HEADER.itemsize].view(_HEADER)
         # A view of its own: reading one number out of a record takes three times as long.
         self._evictions = data[24:32].view("<u8")
@@ -192,11 +195,21 @@ class BlockTable:
         """
         going = np.unique(blocks[self.present(blocks)])
         if going.size:
-            self._evictions[0] += 1
+            self.generations[going] += 1
             files, counts = np.unique(self._files.files_of(going), return_counts=True)
             self.missing[files] += counts.astype(np.uint32)
-            self.generations[going] += 1
+            self.fence()
+            self._evictions[0] += 1
         return going.size
+
+    def fence(self) -> None:
+        """Do all reads and writes of before ahead of those after; ARM would mix them.
+
+        What surrounds a locked region may move into it, but not across two of them.
+        """
+        for _ in range(2):
+            with self._lock:
+                pass
 
     def recount(self) -> None:
         """Count the missing blocks anew, after a fetcher was killed amid a change."""

@@ -1,0 +1,196 @@
+"""Read an array of which only some blocks are here: wait for what is missing, and copy.
+
+The mapped files are read as those of a local store. Blocks may be evicted while they are copied;
+:mod:`zarrfeed.store.mirror.block_table` says how a reader notices. It then copies again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import ReadError, look_up
+from zarrfeed.store.chunk_table import table_ranges
+from zarrfeed.store.field_reader import FieldReader
+from zarrfeed.store.mirror.block_table import BlockTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.box_plan import BoxPlan
+    from zarrfeed.store.mapped_reader import MappedReader
+    from zarrfeed.store.mirror.file_table import FileTable
+    from zarrfeed.store.mirror.origin import Fetching, Origin
+    from zarrfeed.store.read_plan import ReadPlan
+
+# Copies that may turn out invalid in a row. One does if its blocks are evicted within the
+# milliseconds that it takes, although the fetcher evicts first what is needed last.
+_ATTEMPTS = 20
+
+
+class MirroredReader(FieldReader):
+    """Reads one array of a mirror.
+
+    Parameters
+    ----------
+    inner
+        Reader of the array's files in the mirror.
+    folder
+        Folder of the split in the mirror.
+    name
+        Name of the array, which is sharded.
+    origin
+        Where the split comes from; its `files` have the array.
+
+    Raises
+    ------
+    StoreError
+        The mirror is damaged.
+    """
+
+    checks_stamp = True
+
+    def __init__(self, inner: MappedReader, folder: Path, name: str, origin: Origin) -> None:
+        assert origin.files is not None
+        self._inner = inner
+        self._folder = folder
+        self._origin = origin
+        self._files: FileTable = origin.files
+        self._table = BlockTable.open(table_path(folder), origin.files)
+        self._first = origin.files.file_of(name, 0)
+        layout = inner.files.layout
+        assert layout.index is not None
+        self._index, self._shard_rows = layout.index, layout.shard_rows
+        self._fetching: Fetching | None = None
+
+    @property
+    def decode_seconds(self) -> float:  # type: ignore[override]
+        """Seconds spent in codecs so far."""
+        return self._inner.decode_seconds
+
+    def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
+        shards = plan.ids // self._shard_rows
+        self._read(shards, plan, lambda: self._inner.read_into(plan, out))
+
+    def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
+        """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
+        if plan.rows:
+            shards = np.array(plan.rows) // self._shard_rows
+            self._read(shards, plan.tiles, lambda: self._inner.read_box_into(plan, out))
+
+    def prefetch(self, plan: ReadPlan) -> None:
+        """Ask the kernel to load what is here; the fetcher knows by itself what comes next."""
+        shards = plan.ids // self._shard_rows
+        self._read_whole(shards, lambda: self._inner.prefetch(plan))
+
+    def close(self) -> None:
+        """Close the files and the connection."""
+        self._inner.close()
+        self._fetching = None
+
+    def _read(self, shards: NDArray[np.int64], plan: ReadPlan, copy: Callable[[], None]) -> None:
+        try:
+            if not self._read_whole(shards, copy):
+                self._read_blocks(shards, plan, copy)
+        except ReadError as error:
+            raise self._about_origin(error) from error
+
+    def _read_whole(self, shards: NDArray[np.int64], copy: Callable[[], None]) -> bool:
+        """Copy from files that are here as a whole, as most are from the second epoch on.
+
+        Returns
+        -------
+        bool
+            False if some are not, or blocks were evicted, so that the copy may be invalid.
+        """
+        table = self._table
+        evictions = table.evictions
+        table.fence()
+        if table.missing[self._first + shards].any():
+            return False
+        try:
+            copy()
+        except ReadError:
+            if table.evictions == evictions:
+                raise
+        table.fence()
+        if table.evictions == evictions:
+            return True
+        self._inner.forget(shards.tolist())
+        return False
+
+    def _read_blocks(
+        self, shards: NDArray[np.int64], plan: ReadPlan, copy: Callable[[], None]
+    ) -> None:
+        """Copy what may have to be fetched first, until no block goes during the copy."""
+        shards = np.unique(shards)
+        for _ in range(_ATTEMPTS):
+            if not self._read_indexes(shards):
+                continue
+            needed = self._inner.ranges(plan)
+            blocks = self._files.blocks_of_ranges(
+                self._first + needed.shard, needed.start, needed.stop
+            )
+            if self._confirmed(blocks, copy):
+                return
+            self._inner.forget(shards.tolist())
+        raise ReadError(
+            f"{self._inner.files.folder}: blocks left the cache {_ATTEMPTS} times while they were "
+            f"read: give a larger cache_limit, or use fewer workers{look_up('cache-limit')}"
+        )
+
+    def _read_indexes(self, shards: NDArray[np.int64]) -> bool:
+        """Read the indexes of shards that have not been read; False if a block went meanwhile."""
+        files = self._inner.files
+        new = shards[~files.known(shards)]
+        if not new.size:
+            return True
+        numbers = self._first + new
+        start, stop = table_ranges(
+            self._index, chunks=files.layout.chunks_per_shard, sizes=self._files.nbytes[numbers]
+        )
+        blocks = self._files.blocks_of_ranges(numbers, start, stop)
+        if self._confirmed(blocks, lambda: files.read_tables(new)):
+            return True
+        self._inner.forget(new.tolist())
+        return False
+
+    def _confirmed(self, blocks: NDArray[np.int64], read: Callable[[], None]) -> bool:
+        """Read from blocks, fetched if need be; False if one of them went meanwhile."""
+        table = self._table
+        if not table.present(blocks).all():
+            self._fetch(blocks)
+        before = table.generations[blocks]
+        if not (before & 1).all():
+            return False
+        table.fence()
+        try:
+            read()
+        except ReadError:
+            if (table.generations[blocks] == before).all():
+                raise
+            return False
+        table.fence()
+        return bool((table.generations[blocks] == before).all())
+
+    def _fetch(self, blocks: NDArray[np.int64]) -> None:
+        if self._fetching is None:
+            self._fetching = self._origin.connect()
+        self._fetching.require(self._folder, blocks)
+
+    def _about_origin(self, error: ReadError) -> ReadError:
+        """Name the address of a file, too, that an error names."""
+        folder, said = str(self._folder), str(error)
+        if folder not in said:
+            return error
+        return ReadError(f"{said.replace(folder, self._origin.url)} (mirrored in {folder})")
+
+
+def table_path(folder: Path) -> Path:
+    """Return the path of the block table of a split's mirror."""
+    return folder.with_name(f"{folder.name}.mirror") / "blocks"

@@ -1,0 +1,75 @@
+"""Open a split or a dataset by its path or its address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zarrfeed.store.address import absolute_path, remote_url
+from zarrfeed.store.local_split import list_local_splits, open_local_split
+from zarrfeed.store.mirror.mirrored_split import list_remote_splits, open_mirrored
+from zarrfeed.store.mirror.origin import Remote
+
+if TYPE_CHECKING:
+    import os
+
+    from zarrfeed.store.mirror.origin import StorageOptions
+    from zarrfeed.store.split import Split
+
+
+def open_split(
+    path: str | os.PathLike[str],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
+) -> Split:
+    """Open one split of a dataset, or any Zarr group of arrays aligned on axis 0.
+
+    Parameters
+    ----------
+    path
+        A folder, such as ``camvid.zarr/train``, or an address, such as
+        ``s3://bucket/camvid.zarr/train``.
+    cache, cache_limit, storage_options
+        How an address is read; see :class:`zarrfeed.ZarrSequence`.
+
+    Raises
+    ------
+    StoreError
+        `path` is not a finished Zarr group of arrays; the message says what was found.
+    """
+    return open_split_at(path, Remote.of(cache, cache_limit, storage_options))
+
+
+def open_split_at(path: str | os.PathLike[str], remote: Remote) -> Split:
+    """Open a split; as :func:`open_split`."""
+    url = remote_url(path)
+    return open_local_split(absolute_path(path)) if url is None else open_mirrored(url, remote)
+
+
+def list_splits(
+    path: str | os.PathLike[str], *, storage_options: StorageOptions | None = None
+) -> tuple[str, ...]:
+    """Return the names of a dataset's finished splits, sorted.
+
+    Parameters
+    ----------
+    path
+        A folder, such as ``camvid.zarr``, or an address. A web server cannot list them.
+    storage_options
+        How an address is read; see :class:`zarrfeed.ZarrSequence`.
+
+    Raises
+    ------
+    StoreError
+        `path` is not a Zarr group.
+    """
+    return list_splits_at(path, Remote.of(storage_options=storage_options))
+
+
+def list_splits_at(path: str | os.PathLike[str], remote: Remote) -> tuple[str, ...]:
+    """Return the names of splits; as :func:`list_splits`."""
+    url = remote_url(path)
+    return (
+        list_local_splits(absolute_path(path)) if url is None else list_remote_splits(url, remote)
+    )

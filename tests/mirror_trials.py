@@ -1,0 +1,150 @@
+"""Mirrors that tests fill and empty by themselves, at the worst moments, without a fetcher."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zarrfeed.errors import ReadError
+from zarrfeed.store.local_split import open_local_split
+from zarrfeed.store.mirror.block_table import BlockTable
+from zarrfeed.store.mirror.file_table import FileTable
+from zarrfeed.store.mirror.mirrored_reader import table_path
+from zarrfeed.store.mirror.origin import Origin, Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.store.split import Split
+
+URL = "s3://bucket/trial.zarr/train"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOrigin(Origin):
+    """An origin whose mirror a test fills."""
+
+    mirror: TrialMirror
+
+    def connect(self) -> TrialMirror:
+        return self.mirror
+
+
+class TrialMirror:
+    """The mirror of a local split, whose blocks come and go as a test says.
+
+    Parameters
+    ----------
+    original
+        The split.
+    folder
+        The mirror's folder.
+    fields
+        Fields that arrive block by block; files of others are there.
+
+    Attributes
+    ----------
+    required
+        How often blocks were asked for.
+    before_require
+        Called with the blocks before they arrive.
+    """
+
+    def __init__(self, original: Path, folder: Path, fields: Iterable[str]) -> None:
+        self.original, self.folder = original, folder
+        layouts = open_local_split(original).select(list(fields))
+        shutil.copytree(
+            original,
+            folder,
+            ignore=lambda path, _: ["c"] if Path(path).name in layouts else [],
+        )
+        self.paths = [
+            Path(name, layout.shard_name(shard))
+            for name, layout in layouts.items()
+            for shard in range(layout.shards)
+        ]
+        nbytes = [(original / path).stat().st_size for path in self.paths]
+        shards = next(iter(layouts.values())).shards
+        self.files = FileTable(tuple(layouts), shards, nbytes, [0] * len(nbytes))
+        table_path(folder).parent.mkdir()
+        BlockTable.create(table_path(folder), self.files)
+        self.table = BlockTable.open(table_path(folder), self.files, writable=True)
+        self.required = 0
+        self.before_require: Callable[[NDArray[np.int64]], None] = lambda blocks: None
+
+    @property
+    def split(self) -> Split:
+        remote = Remote.of(self.folder.parent, None, {"secret_access_key": "XYZZY"})
+        origin = TrialOrigin(URL, remote, self.files, self)
+        return replace(open_local_split(self.folder), origin=origin)
+
+    def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
+        assert folder == self.folder
+        self.required += 1
+        self.before_require(blocks)
+        self.deliver(blocks)
+
+    def whole(self, folder: Path, array: str) -> None:
+        assert (folder / array).is_dir()
+
+    def deliver(self, blocks: Iterable[int], change: Callable[[bytes], bytes] = bytes) -> None:
+        numbers = np.fromiter(blocks, np.int64)
+        for block in numbers[~self.table.present(numbers)].tolist():
+            place = self.files.place_of(block)
+            path = self.paths[place.file]
+            target = self.folder / path
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    file.truncate(self.files.nbytes[place.file])
+            with (self.original / path).open("rb") as source, target.open("r+b") as file:
+                source.seek(place.offset)
+                file.seek(place.offset)
+                file.write(change(source.read(place.nbytes)))
+        self.table.arrive(numbers)
+
+    def evict(self, blocks: Iterable[int]) -> None:
+        numbers = np.fromiter(blocks, np.int64)
+        going = numbers[self.table.present(numbers)].tolist()
+        self.table.evict(numbers)
+        for block in going:
+            place = self.files.place_of(block)
+            with (self.folder / self.paths[place.file]).open("r+b") as file:
+                file.seek(place.offset)
+                file.write(b"\0" * place.nbytes)
+
+
+class DeadMirror(TrialMirror):
+    """A mirror whose fetcher answers nothing any more."""
+
+    def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
+        raise ReadError(f"{blocks.size} blocks of {folder}: did not come within 1 s")
+
+
+def hook_copies(reader: Any, before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Call functions before and after every copy of mirrored fields, present blocks or not."""
+    for _, field in reader._fields:
+        inner = field._inner
+        for name in ("read_into", "read_box_into"):
+            setattr(inner, name, _hooked(getattr(inner, name), before, after))
+        files = inner.files
+        files.read_table = _hooked(files.read_table, before, after)
+
+
+def _hooked(
+    call: Callable[..., Any], before: Callable[[], None], after: Callable[[], None]
+) -> Callable[..., Any]:
+    def hooked(*arguments: Any) -> Any:
+        before()
+        try:
+            return call(*arguments)
+        finally:
+            after()
+
+    return hooked
