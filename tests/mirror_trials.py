@@ -75,6 +75,7 @@ class TrialMirror:
         table_path(folder).parent.mkdir()
         BlockTable.create(table_path(folder), self.files)
         self.table = BlockTable.open(table_path(folder), self.files, writable=True)
+        self.table.announce(evicts=True)
         self.required = 0
         self.before_require: Callable[[NDArray[np.int64]], None] = lambda blocks: None
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import StoreError
+from zarrfeed.store.mirror import block_table
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, FileTable
 
@@ -97,6 +98,7 @@ def test_the_table_is_a_set_of_blocks(
     BlockTable.create(path, table)
     fetcher = BlockTable.open(path, table, writable=True)
     reader = BlockTable.open(path, table)
+    fetcher.announce(evicts=True)
     there: set[int] = set()
     some = st.lists(st.integers(0, table.blocks - 1), max_size=5)
     for arrives, blocks in data.draw(st.lists(st.tuples(st.booleans(), some), max_size=8)):
@@ -139,3 +141,25 @@ def test_a_truncated_table_has_no_blocks(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(64)
     assert not reader.present(np.array([4000])).any()
+
+
+def test_evictions_that_were_not_announced_wait_for_decoders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = FileTable(("image",), 1, [5], [0])
+    BlockTable.create(tmp_path / "blocks", table)
+    fetcher = BlockTable.open(tmp_path / "blocks", table, writable=True)
+    reader = BlockTable.open(tmp_path / "blocks", table)
+    fetcher.arrive(np.array([0]))
+    waited: list[tuple[float, bool, bool]] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append((seconds, reader.evicts, bool(reader.present(np.array([0]))[0])))
+
+    monkeypatch.setattr(block_table.time, "sleep", sleep)
+    assert not reader.evicts
+    fetcher.evict(np.array([0]))
+    assert waited == [(2.0, True, True)]
+    fetcher.arrive(np.array([0]))
+    fetcher.evict(np.array([0]))
+    assert len(waited) == 1

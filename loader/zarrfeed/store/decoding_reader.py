@@ -14,7 +14,7 @@ from zarrfeed.store.decoded_chunks import DecodedChunks
 from zarrfeed.store.mapped_reader import MappedReader, as_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,15 +36,12 @@ class DecodingReader(MappedReader):
     cache_nbytes
         Bytes of decoded chunks to keep for the next batches and boxes. Files are still checked when
         a chunk is used again.
-    changing
-        Whether bytes may change while they are read. They are then copied before they are decoded,
-        because Blosc reads some of them twice, and would write anywhere if they differed.
     """
 
-    def __init__(self, files: ShardFiles, *, cache_nbytes: int = 0, changing: bool = False) -> None:
+    def __init__(self, files: ShardFiles, *, cache_nbytes: int = 0) -> None:
         super().__init__(files)
-        self._changing = changing
-        self._encoded = _NO_BYTES
+        self._may_change: Callable[[], bool] | None = None
+        self._copy_of_chunk = _NO_BYTES
         layout = self._layout
         self._chunks_kept = DecodedChunks(
             chunk_nbytes=layout.chunk_rows * layout.sample_nbytes, cache_nbytes=cache_nbytes
@@ -65,6 +62,13 @@ class DecodingReader(MappedReader):
         except BaseException:
             self._chunks_kept.clear()
             raise
+
+    def expect_changes(self, may_change: Callable[[], bool]) -> None:
+        """Copy chunks before they are decoded, while `may_change()`.
+
+        Blosc reads some bytes twice. If they differed, it could write anywhere.
+        """
+        self._may_change = may_change
 
     def forget(self, shards: Iterable[int]) -> None:
         """Drop what was kept of shards, and all decoded chunks."""
@@ -124,19 +128,15 @@ class DecodingReader(MappedReader):
             if shard != mapped:
                 mapped, data = shard, self.files.data(shard)
             encoded = data[at : at + int(nbytes[start])]
-            yield (
-                start,
-                stop,
-                shard,
-                chunk,
-                (self._copied(encoded) if self._changing else encoded).data,
-            )
+            if self._may_change is not None and self._may_change():
+                encoded = self._copied(encoded)
+            yield start, stop, shard, chunk, encoded.data
 
     def _copied(self, encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a copy. The next call reuses its memory."""
-        if self._encoded.size < encoded.size:
-            self._encoded = np.empty(encoded.size, np.uint8)
-        copy = self._encoded[: encoded.size]
+        if self._copy_of_chunk.size < encoded.size:
+            self._copy_of_chunk = np.empty(encoded.size, np.uint8)
+        copy = self._copy_of_chunk[: encoded.size]
         copy[:] = encoded
         return copy
 

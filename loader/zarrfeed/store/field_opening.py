@@ -55,7 +55,6 @@ def open_field(
                 stamp=split.stamps.get(name),
                 open_files=open_files,
                 cache_nbytes=cache_nbytes,
-                changing=by_block,
             )
         if origin is not None and by_block:
             return MirroredReader(mapped, split.path, name, origin)
@@ -79,7 +78,6 @@ def _map(
     stamp: Stamp | None,
     open_files: int,
     cache_nbytes: int,
-    changing: bool,
 ) -> MappedReader:
     """Open an array whose ``layout.indirect`` is None."""
     raw = layout.compressor == "raw" and not layout.checksum
@@ -93,7 +91,7 @@ def _map(
         mapped_shards=mapped_shards,
     )
     if not raw:
-        return DecodingReader(files, cache_nbytes=cache_nbytes, changing=changing)
+        return DecodingReader(files, cache_nbytes=cache_nbytes)
     return RowReader(files) if mapped_shards is None else GatheringReader(files)
 
 

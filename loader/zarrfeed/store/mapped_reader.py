@@ -24,7 +24,7 @@ from zarrfeed.store.chunk_table import merge_ranges
 from zarrfeed.store.field_reader import FieldReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -115,6 +115,9 @@ class MappedReader(FieldReader):
         written = offset >= 0
         offset, nbytes = self._needed(reads, offset, nbytes)
         return Ranges(reads.shard[written], offset[written], (offset + nbytes)[written])
+
+    def expect_changes(self, may_change: Callable[[], bool]) -> None:
+        """Expect bytes to change while they are read, while `may_change()`; copies do no harm."""
 
     def forget(self, shards: Iterable[int]) -> None:
         """Drop what was kept of shards, which may have been read while they were incomplete."""

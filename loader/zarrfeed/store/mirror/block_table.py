@@ -9,12 +9,13 @@ One process, the fetcher, writes it; any number read it, without locks and messa
     reader of blocks            note their generations, all odd; copy;
                                 valid if none of them has changed
 
-A reader whose copy turns out invalid copies again. Files are written in place, never replaced, so
+A reader whose copy turns out invalid copies again. It decodes in place only while ``evicts`` is 0,
+because decoders do not stand bytes that change. Files are written in place, never replaced, so
 that readers may keep them mapped.
 
 Layout of the file, little-endian (as all machines are that zarrfeed runs on)::
 
-    magic 8 | version, files uint32 | blocks, evictions uint64 | zeros up to 64 bytes
+    magic 8 | version, files uint32 | blocks, evictions, evicts uint64 | zeros up to 64 bytes
     generations uint32[blocks] | missing uint32[files] | verified uint8[files]
 """
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -40,10 +42,18 @@ if TYPE_CHECKING:
 UNKNOWN, WHOLE, WRONG = 0, 1, 2  # of `verified`
 
 _HEADER = np.dtype(
-    [("magic", "S8"), ("version", "<u4"), ("files", "<u4"), ("blocks", "<u8"), ("evictions", "<u8")]
+    [
+        ("magic", "S8"),
+        ("version", "<u4"),
+        ("files", "<u4"),
+        ("blocks", "<u8"),
+        ("evictions", "<u8"),
+        ("evicts", "<u8"),
+    ]
 )
 _MAGIC, _VERSION = b"zfblocks", 1
 _HEADER_NBYTES = 64
+_DECODE_SECONDS = 2.0  # more than any chunk takes
 
 
 class BlockTable:
@@ -75,6 +85,7 @@ class BlockTable:
     ...     BlockTable.create(path, files)
     ...     fetcher = BlockTable.open(path, files, writable=True)
     ...     reader = BlockTable.open(path, files)
+    >>> fetcher.announce(evicts=True)
     >>> fetcher.arrive(np.array([0, 2]))
     2
     >>> reader.present(np.arange(3)).tolist(), reader.missing.tolist()
@@ -92,7 +103,7 @@ class BlockTable:
         self._lock = threading.Lock()
         self._header = data[: _HEADER.itemsize].view(_HEADER)
         # A view of its own: reading one number out of a record takes three times as long.
-        self._evictions = data[24:32].view("<u8")
+        self._evictions, self._evicts = data[24:32].view("<u8"), data[32:40].view("<u8")
         generations, missing, end = _ends(files)
         self.generations = data[_HEADER_NBYTES:generations].view("<u4")
         self.missing = data[generations:missing].view("<u4")
@@ -166,6 +177,15 @@ class BlockTable:
         """How often blocks were evicted. While it does not change, no block goes."""
         return int(self._evictions[0])
 
+    @property
+    def evicts(self) -> bool:
+        """Whether blocks may go at any time."""
+        return bool(self._evicts[0])
+
+    def announce(self, *, evicts: bool) -> None:
+        """Say whether blocks may go; for the fetcher, when it learns of a limit."""
+        self._evicts[0] = evicts
+
     def present(self, blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each of (n,) blocks is there."""
         odd: NDArray[np.bool_] = (self.generations[blocks] & 1).astype(np.bool_)
@@ -188,6 +208,8 @@ class BlockTable:
     def evict(self, blocks: NDArray[np.int64]) -> int:
         """Record that blocks go, before their bytes do; for the fetcher.
 
+        If that was not announced, it waits for readers that decode in place.
+
         Returns
         -------
         int
@@ -195,6 +217,9 @@ class BlockTable:
         """
         going = np.unique(blocks[self.present(blocks)])
         if going.size:
+            if not self.evicts:
+                self.announce(evicts=True)
+                time.sleep(_DECODE_SECONDS)
             self.generations[going] += 1
             files, counts = np.unique(self._files.files_of(going), return_counts=True)
             self.missing[files] += counts.astype(np.uint32)

@@ -16,8 +16,9 @@ from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.mirror.block_table import BlockTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.mirror.origin import Fetching, Origin
     from zarrfeed.store.read_plan import ReadPlan
+
+    Rows: TypeAlias = NDArray[np.int64] | Sequence[int]
 
 # Copies that may turn out invalid in a row. One does if its blocks are evicted within the
 # milliseconds that it takes, although the fetcher evicts first what is needed last.
@@ -61,11 +64,14 @@ class MirroredReader(FieldReader):
         self._origin = origin
         self._files: FileTable = origin.files
         self._table = BlockTable.open(table_path(folder), origin.files)
+        inner.expect_changes(lambda: self._table.evicts)
         self._first = origin.files.file_of(name, 0)
         layout = inner.files.layout
         assert layout.index is not None
         self._index, self._shard_rows = layout.index, layout.shard_rows
         self._fetching: Fetching | None = None
+        # The number of evictions after which all files were here. While it is that, they still are.
+        self._complete_at = -1
 
     @property
     def decode_seconds(self) -> float:  # type: ignore[override]
@@ -74,33 +80,30 @@ class MirroredReader(FieldReader):
 
     def read_into(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Read the samples of a batch; see :meth:`FieldReader.read_into`."""
-        shards = plan.ids // self._shard_rows
-        self._read(shards, plan, lambda: self._inner.read_into(plan, out))
+        self._read(plan.ids, lambda: plan, lambda: self._inner.read_into(plan, out))
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
         if plan.rows:
-            shards = np.array(plan.rows) // self._shard_rows
-            self._read(shards, plan.tiles, lambda: self._inner.read_box_into(plan, out))
+            self._read(plan.rows, lambda: plan.tiles, lambda: self._inner.read_box_into(plan, out))
 
     def prefetch(self, plan: ReadPlan) -> None:
         """Ask the kernel to load what is here; the fetcher knows by itself what comes next."""
-        shards = plan.ids // self._shard_rows
-        self._read_whole(shards, lambda: self._inner.prefetch(plan))
+        self._read_whole(plan.ids, lambda: self._inner.prefetch(plan))
 
     def close(self) -> None:
         """Close the files and the connection."""
         self._inner.close()
         self._fetching = None
 
-    def _read(self, shards: NDArray[np.int64], plan: ReadPlan, copy: Callable[[], None]) -> None:
+    def _read(self, rows: Rows, plan: Callable[[], ReadPlan], copy: Callable[[], None]) -> None:
         try:
-            if not self._read_whole(shards, copy):
-                self._read_blocks(shards, plan, copy)
+            if not self._read_whole(rows, copy):
+                self._read_blocks(np.unique(self._shards(rows)), plan(), copy)
         except ReadError as error:
             raise self._about_origin(error) from error
 
-    def _read_whole(self, shards: NDArray[np.int64], copy: Callable[[], None]) -> bool:
+    def _read_whole(self, rows: Rows, copy: Callable[[], None]) -> bool:
         """Copy from files that are here as a whole, as most are from the second epoch on.
 
         Returns
@@ -111,7 +114,7 @@ class MirroredReader(FieldReader):
         table = self._table
         evictions = table.evictions
         table.fence()
-        if table.missing[self._first + shards].any():
+        if evictions != self._complete_at and not self._are_whole(rows, evictions):
             return False
         try:
             copy()
@@ -121,14 +124,26 @@ class MirroredReader(FieldReader):
         table.fence()
         if table.evictions == evictions:
             return True
-        self._inner.forget(shards.tolist())
+        self._inner.forget(self._shards(rows).tolist())
         return False
+
+    def _are_whole(self, rows: Rows, evictions: int) -> bool:
+        """Return whether the files of all rows are here, after so many evictions."""
+        missing = self._table.missing[self._first : self._first + self._files.shards]
+        if missing[self._shards(rows)].any():
+            return False
+        if not missing.any():
+            self._complete_at = evictions
+        return True
+
+    def _shards(self, rows: Rows) -> NDArray[np.int64]:
+        shards: NDArray[np.int64] = np.asarray(rows, np.int64) // self._shard_rows
+        return shards
 
     def _read_blocks(
         self, shards: NDArray[np.int64], plan: ReadPlan, copy: Callable[[], None]
     ) -> None:
-        """Copy what may have to be fetched first, until no block goes during the copy."""
-        shards = np.unique(shards)
+        """Copy from shards what may have to be fetched first, until no block goes meanwhile."""
         for _ in range(_ATTEMPTS):
             if not self._read_indexes(shards):
                 continue
