@@ -73,7 +73,7 @@ WORLDS = {
     },
     "ctypes": {"store.truncation"},
     "PIL": {"pictures.picture_files"},
-    "obstore": {"store.object_store"},
+    "obstore": {"store.object_store", "store.object_transfers"},
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
@@ -87,7 +87,8 @@ PUBLIC = {
     "zarrfeed.pictures.planes", "zarrfeed.pictures.picture_files",
     "zarrfeed.views.stored_views", "zarrfeed.views.drawn_arrays", "zarrfeed.views.chosen",
     "zarrfeed.views.conditions", "zarrfeed.fronts.sequence_views",
-    "zarrfeed.pictures.large_images",
+    "zarrfeed.pictures.large_images", "zarrfeed.store.object_store",
+    "zarrfeed.store.object_transfers",
 }  # fmt: skip
 
 

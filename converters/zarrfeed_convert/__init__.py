@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
+    from zarrfeed_convert.copying.copied import CopiedSplit, CopyReport
+    from zarrfeed_convert.copying.dataset_copy import copy
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.detection.candidate import Candidate
     from zarrfeed_convert.detection.detect import choose_format, detect_formats
@@ -57,6 +59,8 @@ _HOME = {
     "Candidate": "detection.candidate",
     "Cells": "splits.split_summary",
     "ClassFacts": "splits.split_summary",
+    "CopiedSplit": "copying.copied",
+    "CopyReport": "copying.copied",
     "FieldFacts": "splits.split_summary",
     "Format": "formats",
     "Header": "header",
@@ -75,6 +79,7 @@ _HOME = {
     "class_cells": "splits.split_summary",
     "classes_of": "splits.split_summary",
     "convert": "conversion",
+    "copy": "copying.dataset_copy",
     "detect_formats": "detection.detect",
     "factory_of": "formats",
     "field_cells": "splits.split_summary",
@@ -96,6 +101,8 @@ __all__ = [
     "Candidate",
     "Cells",
     "ClassFacts",
+    "CopiedSplit",
+    "CopyReport",
     "FieldFacts",
     "Format",
     "Header",
@@ -114,6 +121,7 @@ __all__ = [
     "class_cells",
     "classes_of",
     "convert",
+    "copy",
     "detect_formats",
     "factory_of",
     "field_cells",

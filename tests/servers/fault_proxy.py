@@ -41,6 +41,8 @@ class Rule:
         Send no more after so many bytes of the body, and keep the connection.
     flip_at
         Flip all bits of the byte at this place of the *object*, whichever range is asked for.
+    flip_sent_at
+        Flip all bits of the byte at this place of the request's body.
     wait
         Seconds until the answer begins.
     bytes_per_second
@@ -57,6 +59,7 @@ class Rule:
     cut_after: int | None = None
     stall_after: int | None = None
     flip_at: int | None = None
+    flip_sent_at: int | None = None
     wait: float = 0.0
     bytes_per_second: float | None = None
     content_range: str | None = None
@@ -170,6 +173,10 @@ class FaultProxy:
         request = Request(method, path, _range(headers.get("range")))
         rule = request.rule = self._rule(request)
         self.requests.append(request)
+        if rule is not None and rule.flip_sent_at is not None and rule.flip_sent_at < len(body):
+            hurt = bytearray(body)
+            hurt[rule.flip_sent_at] ^= 0xFF
+            body = bytes(hurt)
         if rule is not None and rule.wait:
             await asyncio.sleep(rule.wait)
         if rule is not None and rule.status is not None:

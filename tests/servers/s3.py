@@ -109,6 +109,11 @@ class Bucket:
                 obstore.put(self.store(), key, file.read_bytes())
         return self.url(place)
 
+    def unfinished_uploads(self) -> list[Any]:
+        """Return what was begun in parts, and neither completed nor given up."""
+        found = _client(self).list_multipart_uploads(Bucket=self.name)
+        return list(found.get("Uploads", ()))
+
     def store(self) -> Any:
         """Return obstore's view of it."""
         from obstore.store import S3Store
@@ -129,19 +134,24 @@ def s3_server() -> Iterator[Bucket]:
         yield Bucket("", f"http://127.0.0.1:{port}", key, secret)
 
 
-@contextmanager
-def new_bucket(server: Bucket) -> Iterator[Bucket]:
-    """Make a bucket, and delete it with all that it holds."""
+def _client(server: Bucket) -> Any:
     import boto3
-    import obstore
 
-    client = boto3.client(
+    return boto3.client(
         "s3",
         endpoint_url=server.endpoint,
         region_name="us-east-1",
         aws_access_key_id=server.key,
         aws_secret_access_key=server.secret,
     )
+
+
+@contextmanager
+def new_bucket(server: Bucket) -> Iterator[Bucket]:
+    """Make a bucket, and delete it with all that it holds."""
+    import obstore
+
+    client = _client(server)
     bucket = replace(server, name=f"bucket-{uuid.uuid4().hex}")
     client.create_bucket(Bucket=bucket.name)
     try:

@@ -23,6 +23,7 @@ from zarrfeed_convert import begin_supervised
 from zarrfeed_tools import (
     bench_command,
     convert_command,
+    copy_command,
     demo_command,
     evaluate_command,
     formats_command,
@@ -86,6 +87,7 @@ for command in (
     convert_command,
     formats_command,
     repack_command,
+    copy_command,
     verify_command,
     inspect_command,
     preview_command,

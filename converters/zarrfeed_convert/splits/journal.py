@@ -7,6 +7,7 @@ complete::
     failed.json   samples that were skipped so far
     000012.npz    record of shard 12; exists once the shard's files are complete and on disk
     failed-run    exists if the run ended with an error in the data, not by a kill
+    copied        exists if the split is copied: files with their own names are complete
     begun-3f8a…   exists until the split is restarted or complete
 
 The run that packs the split locks the folder. The kernel releases the lock when the process ends,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from zarrfeed_convert.splits.destination import Destination
 
 _RUN, _FAILED, _GIVEN_UP, _BEGUN = "run.json", "failed.json", "failed-run", "begun-"
+_COPIED = "copied"
 
 
 class Journal:
@@ -109,6 +111,10 @@ class Journal:
             there.touch()
         return there
 
+    def keep_files(self) -> None:
+        """Note that files of the split are copied, which a run that is stopped leaves."""
+        (self._folder / _COPIED).touch()
+
     def record_path(self, number: int) -> Path:
         """Return the path of the record of a shard."""
         return self._folder / f"{number:06}.npz"
@@ -143,6 +149,12 @@ class Journal:
     def leave(self, error: BaseException) -> bool:
         """Note how a run ended, and keep its shards; return False if there is nothing to keep."""
         done = self._done()
+        if not self._refused and (self._folder / _COPIED).exists():
+            error.add_note(
+                "what has arrived is kept: the same command resumes from there, --restart starts "
+                "anew"
+            )
+            return True
         if not done or self._refused:
             return self._refused
         if isinstance(error, SourceError):

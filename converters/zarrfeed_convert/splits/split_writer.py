@@ -127,8 +127,28 @@ def commit(destination: Destination, folder: Path, *, labels: Labels, descriptio
     SourceError
         Another run was putting a split in place for 60 s, or has set other labels.
     """
-    import zarr
+    root = {"format": FORMAT_VERSION, "classes": list(labels.classes), "ignore": labels.ignore}
+    commit_copy(
+        destination,
+        folder,
+        labels=labels,
+        dataset=_group_metadata(root),
+        metadata=_group_metadata(description),
+    )
 
+
+def commit_copy(
+    destination: Destination, folder: Path, *, labels: Labels, dataset: bytes, metadata: bytes
+) -> None:
+    """Complete a split whose metadata exist, and make it visible; raises as :func:`commit`.
+
+    Parameters
+    ----------
+    destination, folder, labels
+        As for :func:`commit`.
+    dataset, metadata
+        Contents of the metadata of the dataset and of the split.
+    """
     sync_tree(folder)
     with _dataset_locked(destination):
         now = destination_of(
@@ -137,11 +157,10 @@ def commit(destination: Destination, folder: Path, *, labels: Labels, descriptio
         now.require_same_labels(labels)
         if now.binding is None:
             with atomic_file(folder / _ROOT) as file, writing(folder / _ROOT):
-                file.write(_root_metadata(labels))
+                file.write(dataset)
         # Written last: without these metadata, the folder of a killed run is not a group.
-        with writing(folder / METADATA):
-            zarr.create_group(str(folder), attributes={ATTRIBUTES: description})
-        sync_entry(folder / METADATA)
+        with atomic_file(folder / METADATA) as file, writing(folder / METADATA):
+            file.write(metadata)
         sync_entry(folder)
         _exchange(destination, folder)
     remove(_aside(destination))
@@ -175,14 +194,13 @@ def _dataset_locked(destination: Destination) -> Iterator[None]:
         ) from None
 
 
-def _root_metadata(labels: Labels) -> bytes:
-    """Return the metadata of the dataset, as zarr-python writes them."""
+def _group_metadata(attributes: JSON) -> bytes:
+    """Return the metadata of a group, as zarr-python writes them."""
     import zarr
     from zarr.storage import MemoryStore
 
-    root = {"format": FORMAT_VERSION, "classes": list(labels.classes), "ignore": labels.ignore}
     written: dict[str, Buffer] = {}
-    zarr.create_group(MemoryStore(written), attributes={ATTRIBUTES: root})
+    zarr.create_group(MemoryStore(written), attributes={ATTRIBUTES: attributes})
     return written[METADATA].to_bytes()
 
 

@@ -47,6 +47,7 @@ _FAILURE = re.compile(r"\bkind: (Connect|Timeout|Interrupted)\b")
 # Where obstore asks for credentials if it was given none.
 _CREDENTIAL_HOSTS = re.compile(r"169\.254\.|metadata\.google|/oauth2/|security-credentials")
 _EXPIRED = re.compile(r"ExpiredToken|InvalidToken|InvalidAccessKeyId|AuthenticationFailed")
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _REQUEST = re.compile(r"^.*Error performing .* - (?:Server returned non-2xx status code: )?")
 _QUERY = re.compile(r"\?\S*")  # Azure's signatures are in the query
 
@@ -372,6 +373,10 @@ def _classify(error: Exception) -> tuple[Kind, str, str]:
             "storage_options={'skip_signature': True} for a public bucket"
         )  # fmt: skip
     code = int(status[1]) if status else 0
+    if _NO_BUCKET.search(text):
+        return "other", "there is no such bucket", (
+            "check its name and the endpoint, or create it"
+        )  # fmt: skip
     denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
     if isinstance(error, denied) or code in (401, 403) or _EXPIRED.search(text):
         return "refused", f"the server refused it ({said})", (
