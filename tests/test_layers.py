@@ -62,7 +62,14 @@ WORLDS = {
     "psutil": {"machine_memory"},
     "resource": {"store.file_limits", "machine_memory", "feed.workers.batch_maker"},
     "cloudpickle": {"feed.workers.process_main", "feed.workers.process_handle"},
-    "socket": {"feed.workers.wire", "feed.workers.process_main", "feed.workers.process_handle"},
+    "socket": {
+        "feed.workers.wire",
+        "feed.workers.process_main",
+        "feed.workers.process_handle",
+        "feed.fetching.main",
+        "store.mirror.connection",
+        "store.mirror.messages",
+    },
     "mmap": {
         "feed.arena",
         "feed.slot",
@@ -71,7 +78,16 @@ WORLDS = {
         "store.truncation",
         "store.mirror.block_table",
     },
-    "ctypes": {"store.truncation"},
+    "ctypes": {"store.truncation", "feed.fetching.holes"},
+    "asyncio": {
+        "feed.fetching.main",
+        "feed.fetching.clients",
+        "feed.fetching.downloads",
+        "feed.fetching.upcoming",
+        "feed.fetching.chunk_blocks",
+        "feed.fetching.mirror_folder",
+        "store.mirror.messages",
+    },
     "PIL": {"pictures.picture_files"},
     "obstore": {"store.object_store", "store.object_transfers"},
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arrays import Arrays, Batch, aligned_empty
 from zarrfeed.feed.drawn_classes import draw_shares
+from zarrfeed.feed.fetch_notices import FetchNotices
 from zarrfeed.feed.forks import register_at_fork
 from zarrfeed.feed.opening import open_request, start_feeder
 from zarrfeed.feed.position import Position
@@ -74,6 +75,7 @@ class Stream:
         self.split, schedule, self.batch_spec = open_request(request)
         self._sharing = Sharing(str(self.split.path), schedule, request.requested_rank, detect_rank)
         self.position = Position(self._sharing, random=bool(request.transforms))
+        self._notices = FetchNotices(self.batch_spec, request.max_queue_size)
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
         self._maker_lock = threading.Lock()
@@ -122,6 +124,7 @@ class Stream:
         with self._maker_lock:
             current = self.position.begin(schedule, peek_limit, feeder.tally)
         ticket = feeder.begin(schedule, current.epoch, current.next)
+        self._notices.begin(schedule, current.epoch, current.next)
         try:
             while not current.complete:
                 yield nest(self._next(feeder, ticket, current))  # without keeping a reference
@@ -227,6 +230,7 @@ class Stream:
         """Stop the workers and free the memory that no batch uses; the next pass starts again."""
         if self._feeder is not None:
             self._feeder.close()
+        self._notices.close()
         with self._maker_lock:
             if self._maker is not None:
                 self._maker.close()
@@ -250,6 +254,7 @@ class Stream:
             real = current.schedule.real_rows(current.epoch, current.next)
             self._zero_padding_weights(batch, real)
         self.position.advance(current)
+        self._notices.at(current.epoch, current.next)
         return batch
 
     def _ready_feeder(self, schedule: Schedule) -> Feeder:

@@ -5,9 +5,9 @@ Pure: the answer depends only on the fields of :class:`Schedule`, never on worke
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -137,6 +137,10 @@ class Schedule:
         object.__setattr__(self, "_order", cached)
         object.__setattr__(self, "_whole", whole)
         object.__setattr__(self, "_rest", rest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments; the order follows from them."""
+        return Schedule, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     @property
     def length(self) -> int:

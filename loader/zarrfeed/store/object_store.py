@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 from zarrfeed.errors import ReadError, StoreError, how_to_install, look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -38,7 +38,6 @@ _CLIENT_DEFAULTS = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": 
 _RETRIES = {"max_retries": 6, "retry_timeout": 60.0}
 _PARTS_AT_ONCE = 8
 _PART_NBYTES = 8 << 20
-_STREAM_NBYTES = 1  # every piece as it arrives, because a cut loses what is held back
 _RESUMES = 5  # cuts in a row after which nothing had arrived
 _SHOWN = 120  # letters of what a server says
 
@@ -145,7 +144,22 @@ class ObjectStore:
             return Piece(await found.buffer_async(), _known(key, found.meta))
 
     async def read_range(self, key: str, start: int, stop: int) -> Piece:
-        """Read a range of an object. A connection that breaks goes on at the byte reached.
+        """Read a range of an object, as :meth:`parts` does, into one piece of memory.
+
+        Raises
+        ------
+        ObjectError
+            The range could not be read, or the object ends before `stop`.
+        """
+        data, known = bytearray(), StoredObject(key, 0, None)
+        async for known, part in self.parts(key, start, stop):  # noqa: B007
+            data += part
+        return Piece(data, known)
+
+    async def parts(
+        self, key: str, start: int, stop: int, *, nbytes: int = 1 << 20
+    ) -> AsyncIterator[tuple[StoredObject, bytes]]:
+        """Read a range of an object part by part. After a cut it goes on at the byte reached.
 
         Parameters
         ----------
@@ -153,57 +167,59 @@ class ObjectStore:
             Path of the object below the address.
         start, stop
             The first byte, and the one after the last. The range is not empty.
+        nbytes
+            Least size of a part. Parts of a megabyte stay in the processor's cache: collecting a
+            range of 16 MiB first takes twice as long (measured).
+
+        Yields
+        ------
+        StoredObject, bytes
+            The object, and its next bytes.
 
         Raises
         ------
         ObjectError
-            The range could not be read, or the object ends before `stop`.
+            The range could not be read, the object ends before `stop`, or was replaced meanwhile.
         """
         import obstore
 
-        try:
-            with self._errors(key):
-                found = await obstore.get_async(self._store, key, options={"range": (start, stop)})
-                piece = Piece(await found.buffer_async(), _known(key, found.meta))
-        except ObjectError as error:
-            if error.kind != "cut":
-                raise
-            piece = await self._resumed(key, start, stop)
-        if memoryview(piece.data).nbytes != stop - start:
-            raise ObjectError(
-                f"{self._name(key)}: needed bytes {start:,} to {stop:,}, got "
-                f"{memoryview(piece.data).nbytes:,} of them; the object has {piece.of.nbytes:,} "
-                "bytes: it was replaced, or its upload was not complete"
-                f"{look_up('replaced-split')}"
-            )
-        return piece
-
-    async def _resumed(self, key: str, start: int, stop: int) -> Piece:
-        """Read a range in small parts, and ask for the rest after each cut."""
-        import obstore
-
-        data, fruitless, known = bytearray(), 0, None
-        while True:
-            before = len(data)
+        known: StoredObject | None = None
+        fruitless = 0
+        while start < stop:
+            before = start
             try:
                 with self._errors(key):
                     found = await obstore.get_async(
-                        self._store, key, options={"range": (start + before, stop)}
+                        self._store, key, options={"range": (start, stop)}
                     )
-                    now = _known(key, found.meta)
-                    if known is not None and now != known:
-                        raise ObjectError(
-                            f"{self._name(key)}: the object was replaced while it was read"
-                            f"{look_up('replaced-split')}"
-                        )
-                    known = now
-                    async for part in found.stream(min_chunk_size=_STREAM_NBYTES):
-                        data += part
-                return Piece(data, known)
+                    known = self._same(key, known, _known(key, found.meta))
+                    if tuple(found.range) != (start, stop):
+                        raise self._too_short(key, start, stop, known)
+                    async for part in found.stream(min_chunk_size=nbytes):
+                        start += len(part)
+                        yield known, part
+                    if start == before:
+                        raise self._too_short(key, start, stop, known)
             except ObjectError as error:
-                fruitless = fruitless + 1 if len(data) == before else 0
+                fruitless = fruitless + 1 if start == before else 0
                 if error.kind != "cut" or fruitless == _RESUMES:
                     raise
+                nbytes = 1  # every part as it arrives, because a cut loses what is held back
+
+    def _same(self, key: str, before: StoredObject | None, now: StoredObject) -> StoredObject:
+        if before is not None and now != before:
+            raise ObjectError(
+                f"{self._name(key)}: the object was replaced while it was read: start again"
+                f"{look_up('replaced-split')}"
+            )
+        return now
+
+    def _too_short(self, key: str, start: int, stop: int, known: StoredObject) -> ObjectError:
+        return ObjectError(
+            f"{self._name(key)}: needed bytes {start:,} to {stop:,}, but the object has "
+            f"{known.nbytes:,} bytes: it was replaced, or its upload was not complete"
+            f"{look_up('replaced-split')}"
+        )
 
     def look(self, key: str) -> StoredObject:
         """Ask for the size of an object (HEAD); a missing one raises ``FileNotFoundError``."""
@@ -384,6 +400,10 @@ def _classify(error: Exception) -> tuple[Kind, str, str]:
         )  # fmt: skip
     if isinstance(error, FileNotFoundError) or code in (404, 410):
         return "missing", f"there is no such object ({said})", "check the address"
+    if code == 416:
+        return "other", f"the object has fewer bytes than the split says ({said})", (
+            "it was replaced, or its upload was not complete"
+        )  # fmt: skip
     if code in (429, 503):
         return "throttled", f"the server is overloaded ({said})", (
             "try again later, or read with fewer processes"

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -20,23 +19,13 @@ import cloudpickle
 from zarrfeed.errors import WorkerError, look_up
 from zarrfeed.feed.workers import wire
 from zarrfeed.feed.workers.function_copies import cached
+from zarrfeed.python_process import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zarrfeed.feed.workers.batch_spec import BatchSpec
 
-# Imports the same zarrfeed as this process, without adding its folder to the path.
-_START = """
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location("zarrfeed", sys.argv[2])
-sys.modules["zarrfeed"] = package = module_from_spec(spec)
-spec.loader.exec_module(package)
-from zarrfeed.feed.workers.process_main import main
-main(*map(int, sys.argv[3:]))
-"""
-_PACKAGE = Path(__file__).parents[2] / "__init__.py"
 EXIT_SECONDS = 2.0
 # Timeout of one message. A worker does nothing else while it reads or writes one.
 _ANSWER_SECONDS = 60.0
@@ -59,14 +48,10 @@ class WorkerProcess:
             with theirs, _blocked(signal.SIGINT):
                 descriptors = theirs.fileno(), arena_descriptor
                 self.process = subprocess.Popen(
-                    [
-                        sys.executable, *_flags(), "-c", _START,
-                        "zarrfeed.feed.workers.process_main",
-                        str(_PACKAGE), *map(str, descriptors),
-                    ],
+                    command_of("zarrfeed.feed.workers.process_main", *descriptors),
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,
-                )  # fmt: skip
+                )
         except BaseException:
             self.connection.close()
             raise
@@ -148,13 +133,6 @@ def _blocked(number: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _flags() -> list[str]:
-    """Return Python's flags that keep the process from importing more than this one would."""
-    if sys.flags.isolated:
-        return ["-I"]
-    return ["-P", *["-E"][: sys.flags.ignore_environment], *["-s"][: sys.flags.no_user_site]]
 
 
 def _search_path() -> list[str]:

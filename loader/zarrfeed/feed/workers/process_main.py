@@ -27,23 +27,23 @@ from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.transform_calls import error_text
 
 
-def main(socket_descriptor: int, arena_descriptor: int) -> None:
+def main(socket_descriptor: str, arena_descriptor: str) -> None:
     """Do tasks until the parent closes the connection.
 
     Parameters
     ----------
     socket_descriptor, arena_descriptor
-        Inherited descriptors of the socket and of the arena's memory.
+        Inherited descriptors of the socket and of the arena's memory, as text.
     """
     with suppress(Exception):  # standard error may be closed
         faulthandler.enable()  # prints the line of Python at which C code crashes
     # Ctrl-C goes to the whole process group, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = socket.socket(fileno=socket_descriptor)
+    connection = socket.socket(fileno=int(socket_descriptor))
     threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
     # Both mean that the parent has closed the sequence or has ended.
     with suppress(wire.Hangup, ConnectionError):
-        _serve(connection, arena_descriptor)
+        _serve(connection, int(arena_descriptor))
 
 
 def _serve(connection: socket.socket, arena_descriptor: int) -> None:

@@ -1,0 +1,101 @@
+"""What does a sequence tell the process that fetches? What it is going to read, and where it is."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from zarrfeed.feed.fetching.upcoming import Plan, PlanPart
+from zarrfeed.store.mirror.block_table import BlockTable
+from zarrfeed.store.mirror.connection import Connection
+from zarrfeed.store.mirror.mirrored_reader import table_path
+from zarrfeed.store.schema import MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zarrfeed.feed.workers.batch_spec import BatchSpec
+    from zarrfeed.order.schedule import Schedule
+    from zarrfeed.store.mirror.origin import Origin
+    from zarrfeed.store.split import Split
+
+
+class _MirroredRows(NamedTuple):
+    split: Split
+    origin: Origin
+    first: int
+    stop: int
+
+
+@dataclass(slots=True, eq=False)
+class FetchNotices:
+    """Tells the fetcher of a sequence's mirrors about its passes.
+
+    Attributes
+    ----------
+    batch_spec
+        How a batch is made.
+    window
+        Number of batches that are under way together.
+    """
+
+    batch_spec: BatchSpec
+    window: int
+    _connection: Connection | None = None
+    _limited: bool = False
+
+    def begin(self, schedule: Schedule, epoch: int, batch: int) -> None:
+        """Say what a pass reads, unless all of it is there.
+
+        Raises
+        ------
+        StoreError
+            The limit of the cache cannot hold the batches that are under way together.
+        ReadError
+            What is needed to plan cannot be read.
+        """
+        rows = list(_mirrored_rows(self.batch_spec.split))
+        limited = any(each.origin.remote.cache_limit is not None for each in rows)
+        if not rows or not (limited or any(map(_lacks_blocks, rows))):
+            self._limited = False
+            return
+        if self._connection is None:
+            remote = rows[0].origin.remote
+            self._connection = Connection(remote.cache, timeout=remote.timeout)
+            for each in rows:
+                remote = each.origin.remote
+                self._connection.open(each.origin.url, remote.storage_options, remote.cache_limit)
+        fields = [spec.name for spec in self.batch_spec.source]
+        patches = self.batch_spec.patches
+        if patches is not None and patches.finds_classes and MASK not in fields:
+            fields.append(MASK)
+        parts = [PlanPart(str(each.split.path), each.first, each.stop) for each in rows]
+        plan = Plan(schedule, patches, tuple(fields), tuple(parts), self.window)
+        self._connection.plan(pickle.dumps(plan), epoch, batch)
+        self._limited = limited
+
+    def at(self, epoch: int, batch: int) -> None:
+        """Say which batch comes next, where that decides what may go."""
+        if self._limited and self._connection is not None:
+            self._connection.at(epoch, batch)
+
+    def close(self) -> None:
+        """Hang up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _mirrored_rows(split: Split) -> Iterator[_MirroredRows]:
+    """Yield the mirrors whose blocks the rows of a split are in."""
+    origin = split.origin
+    if origin is not None and origin.files is not None:
+        rows = split.layouts[origin.files.fields[0]].shape[0]
+        yield _MirroredRows(split, origin, 0, rows)
+
+
+def _lacks_blocks(rows: _MirroredRows) -> bool:
+    assert rows.origin.files is not None
+    table = BlockTable.open(table_path(rows.split.path), rows.origin.files)
+    return bool(table.missing.any())

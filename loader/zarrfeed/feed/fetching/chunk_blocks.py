@@ -1,0 +1,113 @@
+"""Which blocks hold the chunks of a field? The indexes of its shards say so.
+
+Indexes are a few kilobytes each. They are read by themselves, far ahead of the blocks, and kept
+here: 8 bytes for each chunk of the shards that were needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import ReadError, look_up
+from zarrfeed.machine_memory import require_memory
+from zarrfeed.store.chunk_table import read_table, table_ranges
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.fetching.mirror import Mirror
+
+_AT_ONCE = 16
+
+
+class ChunkBlocks:
+    """The blocks of one field's chunks.
+
+    Parameters
+    ----------
+    mirror, field
+        The field, whose files come block by block.
+    """
+
+    def __init__(self, mirror: Mirror, field: str) -> None:
+        assert mirror.files is not None
+        self._mirror = mirror
+        self._layout = mirror.split.layouts[field]
+        self._file = mirror.files.file_of(field, 0)
+        shape = self._layout.shards, self._layout.chunks_in_use
+        require_memory(mirror.folder, 8 * shape[0] * shape[1], "the blocks of all chunks")
+        self._known = np.zeros(shape[0], np.bool_)
+        # Within the file, of no chunk that was never written. Takes memory when written to.
+        self._first = np.zeros(shape, np.uint32)
+        self._stop = np.zeros(shape, np.uint32)
+
+    async def load(self, rows: NDArray[np.int64]) -> None:
+        """Read the indexes of the shards that hold rows.
+
+        Raises
+        ------
+        ReadError
+            One cannot be read, or is damaged.
+        """
+        shards = np.unique(rows // self._layout.shard_rows)
+        lanes = asyncio.Semaphore(_AT_ONCE)
+
+        async def load_one(shard: int) -> None:
+            async with lanes:
+                await self._load_one(shard)
+
+        new = shards[~self._known[shards]].tolist()
+        await asyncio.gather(*(load_one(shard) for shard in new))
+
+    async def _load_one(self, shard: int) -> None:
+        mirror, layout = self._mirror, self._layout
+        assert mirror.files is not None
+        assert layout.index is not None
+        file, chunks = self._file + shard, layout.chunks_per_shard
+        size = mirror.files.nbytes[file : file + 1]
+        start, stop = table_ranges(layout.index, chunks=chunks, sizes=size)
+        found = await mirror.store.read_range(mirror.key_of(file), int(start[0]), int(stop[0]))
+        data = np.frombuffer(memoryview(found.data), np.uint8)
+        try:
+            offset, nbytes = read_table(data, layout.index, chunks=chunks, size=int(size[0]))
+        except ValueError as error:
+            raise ReadError(
+                f"{mirror.url}/{mirror.key_of(file)}: {error}: upload the file again"
+                f"{look_up('damaged-store')}"
+            ) from error
+        used = layout.chunks_in_use
+        there = (offset >= 0) & (nbytes > 0)
+        ends = np.where(there, (offset + nbytes - 1) // BLOCK_NBYTES + 1, 0)
+        self._first[shard] = np.where(there, offset // BLOCK_NBYTES, 0)[:used]
+        self._stop[shard] = ends[:used]
+        self._known[shard] = True
+
+    def of_rows(
+        self, rows: NDArray[np.int64], batch: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the blocks of rows whose shards have been loaded.
+
+        Parameters
+        ----------
+        rows, batch
+            (n,) int64 each: rows of the field, and a number for each.
+
+        Returns
+        -------
+        batch, block
+            (m,) int64 each: the number again, and a block of the mirror; repeated or not.
+        """
+        layout = self._layout
+        assert self._mirror.files is not None
+        shard, within = np.divmod(rows, layout.shard_rows)
+        chunk = within // layout.chunk_rows
+        first = self._first[shard, chunk].astype(np.int64)
+        count = self._stop[shard, chunk].astype(np.int64) - first
+        first += self._mirror.files.first_block[self._file + shard]
+        # 0, 1, … within each chunk.
+        step = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(batch, count), np.repeat(first, count) + step

@@ -1,0 +1,332 @@
+"""What do clients of the fetcher want, and what becomes of them?
+
+Each is a connection of a process of this user: a sequence, one of its workers, or another reader.
+What they say is checked: whoever says nonsense is hung up on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from zarrfeed.errors import ReadError, StoreError, ZarrfeedError, look_up
+from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
+from zarrfeed.feed.fetching.mirror import Mirror
+from zarrfeed.feed.fetching.mirror_folder import find_split, is_plain, make_folder, marker_of
+from zarrfeed.feed.fetching.upcoming import OpenPart, Plan, Upcoming
+from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
+from zarrfeed.store.object_store import ObjectError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from zarrfeed.feed.fetching.cache_space import CacheSpace
+    from zarrfeed.feed.fetching.downloads import Downloads
+    from zarrfeed.store.mirror.messages import Message
+
+_LOG = logging.getLogger(__name__)
+
+_MOST_MESSAGES = 4096  # of one client that have not been answered
+_AT_ONCE = 16  # files of an array that is fetched as a whole
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.mirrors: dict[str, Mirror] = {}
+        self.upcoming: Upcoming | None = None
+        self.planned: bytes = b""
+        self.extending: asyncio.Task[None] | None = None
+        self.moved = 0.0
+        self.warned: dict[str, int] = {}  # number of warnings of each mirror that it knows
+
+
+class _Request(NamedTuple):
+    client: Client
+    message: Message
+    content: bytes
+
+
+class Clients:
+    """All clients of a cache.
+
+    Parameters
+    ----------
+    cache
+        Folder of the cache.
+    downloads
+        What is on its way.
+    space
+        The limit of the cache.
+    """
+
+    def __init__(self, cache: Path, downloads: Downloads, space: CacheSpace) -> None:
+        self._cache = cache
+        self._downloads = downloads
+        self._space = space
+        self._mirrors: dict[str, Mirror] = {}
+        self._chunks: dict[tuple[str, str], ChunkBlocks] = {}
+        self._making = asyncio.Lock()
+        self._whole: dict[Path, asyncio.Task[None]] = {}
+        self.connected: set[Client] = set()
+        self._answers: dict[str, Callable[[_Request], Awaitable[Message | None]]] = {
+            "open": self._open,
+            "require": self._require,
+            "whole": self._fetch_whole,
+            "plan": self._plan,
+            "at": self._at,
+            "counters": self._counters,
+        }
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a client until it hangs up."""
+        client = Client(writer)
+        self.connected.add(client)
+        messages: asyncio.Queue[tuple[Message, bytes]] = asyncio.Queue(_MOST_MESSAGES)
+        answering = asyncio.get_running_loop().create_task(self._answer_all(client, messages))
+        answering.add_done_callback(lambda _: writer.close())
+        try:
+            while not answering.done():
+                await messages.put(await read(reader))
+        except Hangup as hangup:
+            if str(hangup):
+                _LOG.warning("a client was hung up on: %s", hangup)
+        finally:
+            answering.cancel()
+            self._forget(client)
+            writer.close()
+
+    async def _answer_all(
+        self, client: Client, messages: asyncio.Queue[tuple[Message, bytes]]
+    ) -> None:
+        while True:
+            message, content = await messages.get()
+            try:
+                answer = await self._answers[str(message.get("do"))](
+                    _Request(client, message, content)
+                )
+            except ZarrfeedError as error:
+                answer = error_message(error)
+            except (KeyError, TypeError, ValueError, pickle.UnpicklingError, EOFError) as error:
+                _LOG.warning("a client is hung up on: %r in %.99r", error, message, exc_info=True)
+                return
+            except Exception as error:
+                _LOG.exception("an answer failed")
+                answer = error_message(ReadError(f"{self._cache}: {error}"))
+            if answer is not None:
+                warnings = self._new_warnings(client)
+                with suppress(ConnectionError):
+                    client.writer.write(
+                        encoded({**answer, **({"warnings": warnings} if warnings else {})})
+                    )
+                    await client.writer.drain()
+
+    def _forget(self, client: Client) -> None:
+        self.connected.discard(client)
+        if client.extending is not None:
+            client.extending.cancel()
+        self._downloads.plan.remove_reader(client)
+        self._downloads.unpin(client)
+        for mirror in client.mirrors.values():
+            mirror.clients.discard(client)
+        self._downloads.pump()
+
+    def _new_warnings(self, client: Client) -> list[str]:
+        found: list[str] = []
+        for folder, mirror in client.mirrors.items():
+            found += mirror.warnings[client.warned.get(folder, 0) :]
+            client.warned[folder] = len(mirror.warnings)
+        return found
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    async def _open(self, request: _Request) -> Message:
+        client, message, content = request
+        url, limit = str(message["url"]), message["limit"]
+        options, environment = pickle.loads(content)
+        self._space.agree(limit)
+        with _environment(environment):
+            store = open_store(url, options)
+            above = url.rpartition("/")[0]
+            dataset = open_store(above, options) if above.partition("://")[2] else None
+        found = await find_split(url, store, dataset)
+        async with self._making:  # two at once would make the same folder
+            folder = await make_folder(found, store, self._cache)
+            mirror = self._mirrors.get(str(folder))
+            if mirror is None:
+                mirror = await asyncio.to_thread(Mirror, folder, found, store)
+                self._space.opened(folder.parent)
+                self._downloads.add(mirror)
+                self._mirrors[str(folder)] = mirror
+        mirror.store = store  # the latest credentials
+        mirror.clients.add(client)
+        client.mirrors[str(folder)] = mirror
+        client.warned[str(folder)] = len(mirror.warnings)
+        return {"folder": str(folder)}
+
+    async def _require(self, request: _Request) -> Message:
+        client, message, content = request
+        mirror = client.mirrors[message["folder"]]
+        if mirror.files is None:
+            raise ValueError("no blocks")
+        blocks = numbers_of(content, below=mirror.files.blocks)
+        self._space.make_way(int(mirror.files.nbytes_of(blocks).sum()))
+        await self._downloads.require(client, mirror, blocks)
+        return {}
+
+    async def _fetch_whole(self, request: _Request) -> Message:
+        client, message, _ = request
+        mirror, array = client.mirrors[message["folder"]], str(message["array"])
+        marker = marker_of(mirror.folder, array)
+        if not is_plain(array) or array not in {*mirror.split.layouts, *mirror.split.unfit}:
+            raise ValueError(f"no array {array!r}")
+        if not marker.exists():
+            task = self._whole.get(marker)
+            if task is None:
+                fetching = self._fetch_files(mirror, array, marker)
+                task = self._whole[marker] = asyncio.get_running_loop().create_task(fetching)
+                task.add_done_callback(lambda _: self._whole.pop(marker, None))
+            await asyncio.shield(task)
+        return {}
+
+    async def _fetch_files(self, mirror: Mirror, array: str, marker: Path) -> None:
+        """Fetch all files of an array; one that Zarr allows to be missing may be."""
+        lanes = asyncio.Semaphore(_AT_ONCE)
+        required = mirror.split.packed or mirror.listing is not None
+
+        async def fetch(key: str) -> None:
+            path = mirror.folder / key
+            if not is_plain(key):
+                raise StoreError(f"{mirror.url}: needed names of files, found {key!r:.99}")
+            if path.exists():
+                return
+            async with lanes:
+                try:
+                    found = await mirror.store.read_async(key)
+                except ObjectError as error:
+                    if error.kind == "missing" and not required:
+                        return
+                    raise
+                self._downloads.counters["bytes"] += found.of.nbytes
+                self._downloads.counters["requests"] += 1
+                self._space.make_way(found.of.nbytes)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                aside = path.with_name(f"{path.name}.tmp")
+                aside.write_bytes(found.data)
+                aside.replace(path)
+
+        await asyncio.gather(*(fetch(key) for key in mirror.keys_of(array)))
+        marker.touch()
+
+    async def _plan(self, request: _Request) -> Message:
+        client, message, content = request
+        epoch, batch = int(message["epoch"]), int(message["batch"])
+        upcoming = client.upcoming
+        number = None
+        if upcoming is not None and content == client.planned:
+            number = upcoming.number_of(epoch, batch)
+        if (
+            upcoming is None
+            or number is None
+            or not (upcoming.uses.position <= number <= upcoming.uses.known)
+        ):
+            await self._begin(client, content, epoch, batch)
+        else:
+            self._downloads.plan.advance(client, number)
+            self._go_on(client)
+        return {}
+
+    async def _begin(self, client: Client, content: bytes, epoch: int, batch: int) -> None:
+        plan = pickle.loads(content)
+        if not isinstance(plan, Plan):
+            raise TypeError("needed a plan")
+        if client.extending is not None:
+            client.extending.cancel()
+        downloads = self._downloads
+        parts = [
+            OpenPart(
+                mirror := client.mirrors[part.folder],
+                range(part.first, part.stop),
+                [self._chunks_of(mirror, field) for field in plan.fields if mirror.has(field)],
+            )
+            for part in plan.parts
+        ]
+        client.upcoming = Upcoming(plan, parts, epoch, batch, downloads.plan.nbytes.size)
+        client.planned = content
+        downloads.plan.remove_reader(client)
+        downloads.plan.add_reader(client, client.upcoming.uses)
+        await client.upcoming.extend()
+        self._require_window(client)
+        downloads.pump()
+        self._go_on(client)
+
+    def _require_window(self, client: Client) -> None:
+        upcoming, limit = client.upcoming, self._downloads.plan.limit
+        assert upcoming is not None
+        if limit is None:
+            return
+        needed = upcoming.widest(self._downloads.plan.nbytes)
+        if needed > limit:
+            raise StoreError(
+                f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches that "
+                f"are under way together, got {limit:,}: raise cache_limit, or lower "
+                f"max_queue_size, the number of workers or batch_size{look_up('cache-limit')}"
+            )
+
+    def _chunks_of(self, mirror: Mirror, field: str) -> ChunkBlocks:
+        name = str(mirror.folder), field
+        if name not in self._chunks:
+            self._chunks[name] = ChunkBlocks(mirror, field)
+        return self._chunks[name]
+
+    def _go_on(self, client: Client) -> None:
+        """Compute further batches of a client, unless enough are known."""
+        upcoming = client.upcoming
+        if upcoming is None or upcoming.complete:
+            return
+        if client.extending is None or client.extending.done():
+            extend = self._extend(upcoming)
+            client.extending = asyncio.get_running_loop().create_task(extend)
+
+    async def _extend(self, upcoming: Upcoming) -> None:
+        try:
+            while not upcoming.complete:
+                await upcoming.extend()
+                self._downloads.pump()
+        except ZarrfeedError as error:  # who reads what cannot be planned gets the error
+            _LOG.warning("planning ends: %s", error)
+
+    async def _at(self, request: _Request) -> None:
+        client, message, _ = request
+        epoch, batch = int(message["epoch"]), int(message["batch"])
+        if client.upcoming is not None:
+            number = client.upcoming.number_of(epoch, batch)
+            if number is not None and number > client.upcoming.uses.position:
+                self._downloads.plan.advance(client, number)
+                self._space.moved(client)
+                self._downloads.pump()
+                self._go_on(client)
+
+    async def _counters(self, _: _Request) -> Message:
+        plan = self._downloads.plan
+        present = int(plan.nbytes[plan.present].sum())
+        return {"counters": {**self._downloads.counters, "present": present, "pid": os.getpid()}}
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have the environment of a client, in which obstore looks for credentials."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

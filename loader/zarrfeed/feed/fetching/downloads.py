@@ -1,0 +1,432 @@
+"""Downloads blocks, those that somebody waits for first, and writes each as it arrives.
+
+A request asks for neighbouring blocks of a file. It goes through memory a megabyte at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zarrfeed.errors import ReadError, ZarrfeedError, look_up
+from zarrfeed.store.mirror.block_table import WRONG
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+from zarrfeed.store.object_store import ObjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable, Iterable
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.fetching.fetch_plan import Fetch, FetchPlan
+    from zarrfeed.feed.fetching.mirror import Mirror
+
+_LOG = logging.getLogger(__name__)
+
+LANES = 16  # requests at the same time, of those that somebody waits for and of the others each
+_MOST_BLOCKS = 16  # of a request
+_MOST_BLOCKS_IN_NEED = 4  # while somebody waits
+_ORDERED_BLOCKS = 256  # that are ordered ahead of the requests
+_PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(slots=True)
+class _Request:
+    """Blocks of a file, from `reached` on; those before are there."""
+
+    mirror: Mirror
+    file: int
+    reached: int
+    stop: int
+
+    @property
+    def left(self) -> range:
+        return range(self.reached, self.stop)
+
+
+class _Waiter:
+    """Somebody who waits for blocks."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def arrived(self) -> None:
+        self.count -= 1
+        if not self.count and not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, error: ZarrfeedError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class _Queue:
+    """Blocks in order, from which runs of neighbours are taken."""
+
+    def __init__(self) -> None:
+        self._order: deque[int] = deque()
+        self._queued: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    def add(self, blocks: Iterable[int]) -> None:
+        for block in blocks:
+            self._order.append(block)
+            self._queued.add(block)
+
+    def remove(self, blocks: Iterable[int]) -> list[int]:
+        found = [block for block in blocks if block in self._queued]
+        self._queued.difference_update(found)
+        return found
+
+    def take(self, within: Callable[[int], range], most: int) -> range:
+        """Take the first block, and those next to it that are queued, too, of the same file."""
+        queued = self._queued
+        while (block := self._order.popleft()) not in queued:
+            pass
+        file = within(block)
+        start, stop = block, block + 1
+        while stop - start < most and stop < file.stop and stop in queued:
+            stop += 1
+        while stop - start < most and start > file.start and start - 1 in queued:
+            start -= 1
+        queued.difference_update(range(start, stop))
+        return range(start, stop)
+
+
+class Downloads:
+    """The blocks of all mirrors that are on their way, or should be.
+
+    All methods are of one event loop.
+
+    Parameters
+    ----------
+    plan
+        Decides what comes and what goes.
+
+    Attributes
+    ----------
+    mirrors
+        All mirrors, in the order of their first blocks.
+    counters
+        Numbers of requests, of bytes fetched, and so on.
+    """
+
+    def __init__(self, plan: FetchPlan) -> None:
+        self.plan = plan
+        self.mirrors: list[Mirror] = []
+        self.counters: Counter[str] = Counter()
+        self._urgent, self._ahead = _Queue(), _Queue()
+        self._running = {True: 0, False: 0}  # by whether somebody waits
+        self._waiters: dict[int, list[_Waiter]] = {}
+        self._waiting = 0
+        self._changed = asyncio.Event()
+        self._wrong: Counter[tuple[int, int]] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._checks: dict[tuple[int, int], asyncio.Task[bool]] = {}
+        self._rest: deque[tuple[int, int]] = deque()  # files of which some block was needed
+        self._touched: set[tuple[int, int]] = set()
+
+    def add(self, mirror: Mirror) -> None:
+        """Add a mirror, with the blocks that it has."""
+        if mirror.files is not None and mirror.table is not None:
+            blocks = np.arange(mirror.files.blocks)
+            present = mirror.table.present(blocks)
+            mirror.first = self.plan.add_blocks(mirror.files.nbytes_of(blocks), present)
+            self.mirrors.append(mirror)
+
+    async def require(self, name: Hashable, mirror: Mirror, local: NDArray[np.int64]) -> None:
+        """Wait until blocks of a mirror are there, all at the same time.
+
+        They stay until the same `name` requires others, or is unpinned.
+
+        Raises
+        ------
+        ReadError
+            They cannot be had.
+        """
+        plan, blocks = self.plan, local + mirror.first
+        plan.pin(name, blocks)
+        self._require_room(mirror, blocks)
+        self._waiting += 1
+        try:
+            while True:
+                missing = blocks[~plan.present[blocks]]
+                if not missing.size:
+                    return
+                self._refuse_wrong(mirror, missing)
+                fetch = plan.require(blocks)
+                if fetch is None:  # until somebody has read what can go
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                waiter = _Waiter(missing.size)
+                for block in missing.tolist():
+                    self._waiters.setdefault(block, []).append(waiter)
+                self._urgent.add(self._ahead.remove(missing.tolist()))
+                self.carry_out(fetch, self._urgent)
+                self.pump()
+                await waiter.done
+        finally:
+            self._waiting -= 1
+
+    def unpin(self, name: Hashable) -> None:
+        """Let the blocks go that somebody required last."""
+        self.plan.unpin(name)
+        self._changed.set()
+
+    def carry_out(self, fetch: Fetch, queue: _Queue | None = None) -> None:
+        """Let blocks go, and queue others."""
+        for mirror, local in self._by_mirror(fetch.evicted):
+            mirror.evict(local)
+            self.counters["evicted"] += local.size
+        (self._ahead if queue is None else queue).add(fetch.blocks.tolist())
+
+    def pump(self) -> None:
+        """Start as many requests as may run."""
+        while self._running[True] < LANES and len(self._urgent):
+            self._begin(self._urgent, urgent=True)
+        self._order_ahead()
+        while self._running[False] < LANES and len(self._ahead):
+            self._begin(self._ahead, urgent=False)
+
+    def fail_all(self, error: ZarrfeedError) -> None:
+        """Let everybody who waits fail."""
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.failed(error)
+
+    def mirror_of(self, block: int) -> Mirror:
+        """Return the mirror that has a block."""
+        return next(m for m in reversed(self.mirrors) if m.first <= block)
+
+    def _order_ahead(self) -> None:
+        most = _ORDERED_BLOCKS
+        if self.plan.limit is not None:
+            most = max(1, min(most, self.plan.limit // BLOCK_NBYTES // 16))
+        while len(self._ahead) < most:
+            fetch = self.plan.next_fetch() or self._rest_of_files(most)
+            if fetch is None:
+                return
+            self.carry_out(fetch)
+
+    def _rest_of_files(self, most: int) -> Fetch | None:
+        """Return blocks that are missing of files that were begun, so that they can be verified."""
+        while self._rest:
+            number, file = self._rest[0]
+            mirror = self.mirrors[number]
+            assert mirror.files is not None
+            blocks = mirror.files.blocks_of(file)
+            first = mirror.first
+            fetch = None
+            if mirror.clients and not self._wrong[number, file]:
+                fetch = self.plan.rest_of(first + blocks.start, first + blocks.stop, most)
+            if fetch is not None:
+                return fetch
+            self._rest.popleft()
+        return None
+
+    def _begin(self, queue: _Queue, *, urgent: bool) -> None:
+        most = _MOST_BLOCKS_IN_NEED if self._waiting and not urgent else _MOST_BLOCKS
+        blocks = queue.take(self._file_around, most)
+        self._running[urgent] += 1
+        self._run(self._download(blocks, urgent=urgent))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _file_around(self, block: int) -> range:
+        mirror = self.mirror_of(block)
+        assert mirror.files is not None
+        file = mirror.files.place_of(block - mirror.first).file
+        local = mirror.files.blocks_of(file)
+        return range(local.start + mirror.first, local.stop + mirror.first)
+
+    async def _download(self, blocks: range, *, urgent: bool) -> None:
+        mirror = self.mirror_of(blocks.start)
+        assert mirror.files is not None
+        file = mirror.files.place_of(blocks.start - mirror.first).file
+        request = _Request(mirror, file, blocks.start - mirror.first, blocks.stop - mirror.first)
+        try:
+            if file not in mirror.unchecked or not await self._was_kept(mirror, file):
+                await self._patiently(request)
+        except ZarrfeedError as error:
+            self._fail(mirror, request.left, error)
+        except OSError as error:
+            self._no_space(mirror, request.left, error)
+        finally:
+            self._running[urgent] -= 1
+            self._changed.set()
+            self.pump()
+
+    async def _patiently(self, request: _Request) -> None:
+        """Download what is left, and wait for a server that is overloaded."""
+        for pause in _PAUSES:
+            try:
+                return await self._stream(request)
+            except ObjectError as error:
+                if error.kind != "throttled":
+                    raise
+            await asyncio.sleep(pause)
+        return await self._stream(request)
+
+    async def _stream(self, request: _Request) -> None:
+        """Download what is left, block by block."""
+        mirror, file = request.mirror, request.file
+        files = mirror.files
+        assert files is not None
+        first = files.blocks_of(file).start
+        at, total = (request.reached - first) * BLOCK_NBYTES, int(files.nbytes[file])
+        end = min((request.stop - first) * BLOCK_NBYTES, total)
+        key = mirror.key_of(file)
+        self.counters["requests"] += 1
+        async for known, part in mirror.store.parts(key, at, end, nbytes=BLOCK_NBYTES):
+            if known.nbytes != total:
+                raise ReadError(
+                    f"{mirror.url}/{key}: needed {total:,} bytes, as the split says, found "
+                    f"{known.nbytes:,}: the object was replaced; open the split again"
+                    f"{look_up('replaced-split')}"
+                )
+            mirror.write(file, at, part)
+            at += len(part)
+            self.counters["bytes"] += len(part)
+            now = request.stop if at == end else first + at // BLOCK_NBYTES
+            if now > request.reached:
+                arrived = range(request.reached, now)
+                request.reached = now
+                self._arrive(mirror, file, arrived)
+
+    def _arrive(self, mirror: Mirror, file: int, local: range, *, verified: bool = False) -> None:
+        assert mirror.table is not None
+        blocks = np.array(local)
+        mirror.table.arrive(blocks)
+        self.plan.arrived(blocks + mirror.first)
+        for block in range(local.start + mirror.first, local.stop + mirror.first):
+            for waiter in self._waiters.pop(block, ()):
+                waiter.arrived()
+        name = self.mirrors.index(mirror), file
+        if name not in self._touched:
+            self._touched.add(name)
+            self._rest.append(name)
+        if verified:
+            mirror.mark_whole(file)
+        elif not mirror.table.missing[file]:
+            self._run(self._verify(mirror, file))
+
+    # -- what goes wrong --------------------------------------------------------------------------
+
+    def _fail(self, mirror: Mirror, local: range, error: ZarrfeedError) -> None:
+        _LOG.warning("%s", error)
+        self.counters["failures"] += 1
+        blocks = np.array(local) + mirror.first
+        self.plan.failed(blocks)
+        for block in blocks.tolist():
+            for waiter in self._waiters.pop(block, ()):
+                waiter.failed(error)
+
+    def _no_space(self, mirror: Mirror, local: range, error: OSError) -> None:
+        """Take a full disk for a limit that has been reached."""
+        plan, blocks = self.plan, np.array(local) + mirror.first
+        plan.failed(blocks)
+        if error.errno in _NO_SPACE:
+            plan.limit = max(0, plan.taken - BLOCK_NBYTES)
+            plan.plan_again()
+            fetch = plan.require(blocks)
+            if fetch is not None:
+                self.counters["full"] += 1
+                self.carry_out(fetch, self._urgent)
+                return
+        self._fail(
+            mirror,
+            local,
+            ReadError(
+                f"{mirror.folder}: a block cannot be written ({error.strerror}), and nothing else "
+                "in the cache can go: free space on this disk, or give another cache="
+                f"{look_up('remote-store')}"
+            ),
+        )
+
+    def _require_room(self, mirror: Mirror, blocks: NDArray[np.int64]) -> None:
+        needed, limit = int(self.plan.nbytes[blocks].sum()), self.plan.limit
+        if limit is not None and needed > limit:
+            raise ReadError(
+                f"{mirror.url}: needed {needed:,} bytes at the same time, but the cache may have "
+                f"{limit:,}: raise cache_limit, or read less at a time{look_up('cache-limit')}"
+            )
+
+    def _refuse_wrong(self, mirror: Mirror, missing: NDArray[np.int64]) -> None:
+        assert mirror.files is not None
+        assert mirror.table is not None
+        for file in np.unique(mirror.files.files_of(missing - mirror.first)).tolist():
+            if mirror.table.verified[file] == WRONG:
+                raise ReadError(
+                    f"{mirror.url}/{mirror.key_of(file)}: came twice with other bytes than those "
+                    f"that were packed (their xxh3_64 differs); upload the file again, or convert "
+                    f"again{look_up('damaged-store')}"
+                )
+
+    # -- verification -----------------------------------------------------------------------------
+
+    async def _was_kept(self, mirror: Mirror, file: int) -> bool:
+        """Return whether a file is as before this machine was started again; then it is there."""
+        name = self.mirrors.index(mirror), file
+        check = self._checks.get(name)
+        if check is None:
+            hashing = asyncio.to_thread(mirror.digest_is_right, file)
+            check = self._checks[name] = asyncio.get_running_loop().create_task(hashing)
+        right = await asyncio.shield(check)
+        if file in mirror.unchecked:
+            mirror.unchecked.discard(file)
+            if right:
+                assert mirror.files is not None
+                local = mirror.files.blocks_of(file)
+                self.plan.found(np.array(local) + mirror.first)
+                self._arrive(mirror, file, local, verified=True)
+        return right
+
+    async def _verify(self, mirror: Mirror, file: int) -> None:
+        """Compare the hash of a complete file; if it is wrong, fetch the file again, once."""
+        assert mirror.files is not None
+        assert mirror.table is not None
+        before = mirror.table.evictions
+        right = await asyncio.to_thread(mirror.digest_is_right, file)
+        if mirror.table.missing[file] or mirror.table.evictions != before:
+            return  # it was not whole all the time
+        if right:
+            mirror.mark_whole(file)
+            self.counters["verified"] += 1
+            return
+        name = self.mirrors.index(mirror), file
+        self._wrong[name] += 1
+        blocks = np.array(mirror.files.blocks_of(file))
+        mirror.evict(blocks)
+        self.plan.gone(blocks + mirror.first)
+        _LOG.warning("%s/%s: wrong bytes (xxh3_64)", mirror.url, mirror.key_of(file))
+        mirror.warn_of(file)
+        if self._wrong[name] > 1:
+            mirror.table.verified[file] = WRONG
+            return
+        fetch = self.plan.require(blocks + mirror.first)
+        if fetch is not None:
+            self.carry_out(fetch)
+            self.pump()
+
+    def _by_mirror(self, blocks: NDArray[np.int64]) -> list[tuple[Mirror, NDArray[np.int64]]]:
+        if not blocks.size:
+            return []
+        number = np.searchsorted([m.first for m in self.mirrors], blocks, side="right") - 1
+        return [
+            (self.mirrors[each], blocks[number == each] - self.mirrors[each].first)
+            for each in np.unique(number).tolist()
+        ]

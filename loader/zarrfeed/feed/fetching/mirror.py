@@ -1,0 +1,233 @@
+"""The files of one mirror: blocks are written, recorded, made holes again, and verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from zarrfeed.feed.fetching.holes import punch
+from zarrfeed.feed.fetching.mirror_folder import (
+    boot_id,
+    files_of,
+    marker_of,
+    read_about,
+    shard_paths,
+    write_about,
+)
+from zarrfeed.store.local_split import open_local_split
+from zarrfeed.store.mirror.block_table import UNKNOWN, WHOLE, BlockTable
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+from zarrfeed.store.mirror.mirrored_reader import table_path
+from zarrfeed.store.mirror.mirrored_split import files_by_block
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from zarrfeed.feed.fetching.mirror_folder import FoundSplit
+    from zarrfeed.store.object_store import ObjectStore
+
+_OPEN_FILES = 256
+_HASHED_NBYTES = 1 << 20
+
+
+class Mirror:
+    """A mirror that clients use.
+
+    Parameters
+    ----------
+    folder
+        Folder of its split.
+    found
+        What its metadata says.
+    store
+        Its objects.
+
+    Attributes
+    ----------
+    files, table
+        Its shards and blocks; both None if all arrays are fetched whole.
+    first
+        Number of its first block among those of all mirrors.
+    clients
+        Who has opened it.
+    warnings
+        What its clients should be told.
+    unchecked
+        Files that were complete before this machine was started again. Their bytes may never have
+        reached the disk, so that their hashes are compared before they are used.
+    """
+
+    def __init__(self, folder: Path, found: FoundSplit, store: ObjectStore) -> None:
+        self.folder = folder
+        self.url = found.url
+        self.store = store
+        self.listing = found.listing
+        self.first = 0
+        self.clients: set[object] = set()
+        self.warnings: list[str] = []
+        self.unchecked: set[int] = set()
+        self.split = open_local_split(folder)
+        self.files = files_by_block(self.split)
+        self.table: BlockTable | None = None
+        self._open: OrderedDict[int, int] = OrderedDict()
+        if self.files is not None:
+            self._paths = list(shard_paths(self.split, self.files))
+            self.table = BlockTable.open(table_path(folder), self.files, writable=True)
+            self.table.recount()
+        if read_about(folder).get("boot") != boot_id() or not boot_id():
+            self._doubt_all()
+        self._drop_leftovers()
+        write_about(folder, found.url)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the blocks that are there."""
+        if self.files is None or self.table is None:
+            return 0
+        present = np.flatnonzero(self.table.present(np.arange(self.files.blocks)))
+        return int(self.files.nbytes_of(present).sum())
+
+    def has(self, field: str) -> bool:
+        """Return whether a field comes block by block."""
+        return self.files is not None and field in self.files.fields
+
+    def key_of(self, file: int) -> str:
+        """Return the key of a file's object below the address of the split."""
+        return self._paths[file].relative_to(self.folder).as_posix()
+
+    def keys_of(self, array: str) -> list[str]:
+        """Return the keys of all files that an array has, or may have."""
+        if self.listing is not None:
+            return [one.key for one in self.listing if one.key.startswith(f"{array}/")]
+        return [f"{array}/{name}" for name in files_of(self.split.layouts[array])]
+
+    def write(self, file: int, offset: int, data: bytes) -> None:
+        """Write bytes of a file.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or broken.
+        """
+        descriptor = self._descriptor(file)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            offset, view = offset + written, view[written:]
+
+    def evict(self, blocks: NDArray[np.int64]) -> None:
+        """Let blocks go: first from the table, then from the disk."""
+        assert self.files is not None
+        assert self.table is not None
+        self.table.evict(blocks)
+        for file in np.unique(self.files.files_of(blocks)).tolist():
+            self.table.verified[file] = UNKNOWN
+        for start, stop in _runs(np.sort(blocks)):
+            place = self.files.place_of(start)
+            last = self.files.place_of(stop - 1)
+            if last.file != place.file:  # neighbours in number alone
+                for block in range(start, stop):
+                    alone = self.files.place_of(block)
+                    self._punch(alone.file, alone.offset, 1)
+                continue
+            self._punch(place.file, place.offset, stop - start)
+
+    def digest_is_right(self, file: int) -> bool:
+        """Return whether the bytes of a file have the hash that the split says."""
+        assert self.files is not None
+        digest = xxhash.xxh3_64()
+        memory = memoryview(bytearray(_HASHED_NBYTES))
+        with self._paths[file].open("rb", buffering=0) as opened:
+            while count := opened.readinto(memory):
+                digest.update(memory[:count])
+        return digest.intdigest() == int(self.files.digests[file])
+
+    def mark_whole(self, file: int) -> None:
+        """Record that a file is complete and right."""
+        assert self.table is not None
+        self.table.verified[file] = WHOLE
+
+    def warn_of(self, file: int) -> None:
+        """Warn of samples that may have been read from wrong bytes."""
+        assert self.files is not None
+        field, shard = self.files.field_and_shard(file)
+        rows = self.split.layouts[field].shard_rows
+        last = min((shard + 1) * rows, self.split.layouts[field].shape[0]) - 1
+        self.warnings.append(
+            f"{self.url}/{self.key_of(file)}: came with wrong bytes (their xxh3_64 differs): what "
+            f"was read of {field!r} of samples {shard * rows} to {last} until now may be damaged"
+        )
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def remove(self) -> None:
+        """Remove the mirror from the disk."""
+        self.close()
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def _descriptor(self, file: int) -> int:
+        descriptor = self._open.pop(file, None)
+        if descriptor is None:
+            descriptor = os.open(self._paths[file], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            if len(self._open) >= _OPEN_FILES:
+                os.close(self._open.popitem(last=False)[1])
+        self._open[file] = descriptor
+        return descriptor
+
+    def _doubt_all(self) -> None:
+        """Take what was written before this machine was started again as absent, until checked."""
+        for marker in table_path(self.folder).parent.glob(marker_of(self.folder, "*").name):
+            marker.unlink()
+        if self.files is None or self.table is None:
+            return
+        complete = np.flatnonzero(self.table.missing == 0).tolist()
+        self.table.evict(np.arange(self.files.blocks))
+        self.table.verified[:] = UNKNOWN
+        self.unchecked = set(complete)
+
+    def _drop_leftovers(self) -> None:
+        """Remove bytes of blocks that are not there, which a fetcher that was killed has left."""
+        if self.files is None or self.table is None:
+            return
+        for file, path in enumerate(self._paths):
+            blocks = np.array(self.files.blocks_of(file))
+            absent = blocks[~self.table.present(blocks)]
+            there = int(self.files.nbytes[file]) - int(self.files.nbytes_of(absent).sum())
+            spare = path.stat().st_blocks * 512 - there
+            if file not in self.unchecked and absent.size and spare > BLOCK_NBYTES:
+                for start, stop in _runs(absent):
+                    self._punch(file, (start - int(blocks[0])) * BLOCK_NBYTES, stop - start)
+
+    def _punch(self, file: int, offset: int, blocks: int) -> None:
+        with suppress(OSError):  # who has a limit has checked that this works
+            punch(self._descriptor(file), offset, blocks * BLOCK_NBYTES)
+
+
+def _runs(blocks: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the first and the end of each run of successive numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zarrfeed.feed.fetching.mirror import _runs
+    >>> _runs(np.array([1, 2, 3, 7]))
+    [(1, 4), (7, 8)]
+    """
+    if not blocks.size:
+        return []
+    ends = np.flatnonzero(np.diff(blocks) != 1)
+    starts = np.concatenate(([0], ends + 1))
+    stops = np.concatenate((ends, [blocks.size - 1]))
+    return list(zip(blocks[starts].tolist(), (blocks[stops] + 1).tolist(), strict=True))

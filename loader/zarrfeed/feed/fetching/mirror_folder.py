@@ -1,0 +1,285 @@
+"""How is the folder of a mirror made? All metadata at once, shards as files of holes.
+
+The names of what a packed split has are in its ``zarr.json``, the sizes and hashes of its shards in
+``shard_files``: nothing is listed. Other stores are listed, unless their metadata is consolidated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import count, product
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from zarrfeed.errors import StoreError, look_up
+from zarrfeed.store.local_split import open_local_split
+from zarrfeed.store.mirror.block_table import BlockTable
+from zarrfeed.store.mirror.mirrored_reader import table_path
+from zarrfeed.store.mirror.mirrored_split import files_by_block
+from zarrfeed.store.object_store import ObjectError, StoredObject
+from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA, SHARD_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from zarrfeed.store.mirror.file_table import FileTable
+    from zarrfeed.store.object_store import ObjectStore
+    from zarrfeed.store.schema import ArrayLayout
+    from zarrfeed.store.split import Split
+
+ABOUT = "files.json"
+_METADATA = frozenset([METADATA, ".zgroup", ".zarray", ".zattrs", ".zmetadata"])
+_MOST_NBYTES = 1 << 30  # of all metadata together
+_AT_ONCE = 16
+_numbers = count()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSplit:
+    """What is known about a remote split when its metadata has been read.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    contents
+        Metadata by key, and what ``shard_files`` has.
+    dataset
+        Metadata of the dataset; None if it has none.
+    listing
+        All objects of a split that was listed; None if it was not.
+    """
+
+    url: str
+    contents: dict[str, bytes]
+    dataset: bytes | None
+    listing: tuple[StoredObject, ...] | None
+
+    @property
+    def name(self) -> str:
+        """Name of the split."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the mirror's folder: another one when the split is replaced."""
+        digest = blake2b(self.url.encode(), digest_size=8)
+        for key, content in sorted(self.contents.items()):
+            digest.update(f"\n{key} {len(content)}\n".encode() + content)
+        digest.update(b"\n" + (self.dataset or b""))
+        for each in sorted(self.listing or (), key=lambda one: one.key):
+            digest.update(f"\n{each.key} {each.nbytes} {each.etag}".encode())
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(self.url.split("/")[-2:]))
+        return f"{words.strip('.-')[-40:] or 'split'}-{digest.hexdigest()}"
+
+
+async def find_split(url: str, store: ObjectStore, above: ObjectStore | None) -> FoundSplit:
+    """Read the metadata of a remote split.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    store, above
+        The objects of the split and of the dataset; None for the latter if there is none.
+
+    Raises
+    ------
+    StoreError
+        There is no such split.
+    ObjectError
+        It cannot be read.
+    """
+    dataset, root = await asyncio.gather(
+        _optional(above, METADATA, refused=True), _optional(store, METADATA)
+    )
+    if root is None and url.startswith("http"):
+        raise StoreError(f"{url}/{METADATA}: there is no such file{look_up('no-split')}")
+    contents = {} if root is None else {METADATA: root}
+    listing = None
+    names, packed = _names_of(root, url)
+    if names is None:
+        listing = await asyncio.to_thread(lambda: tuple(store.list()))
+        keys = [one.key for one in listing if one.key.rpartition("/")[2] in _METADATA]
+        if not keys:
+            raise StoreError(f"{url}: needed a Zarr group, found none{look_up('no-split')}")
+        contents |= await _all(store, keys)
+    else:
+        keys = [f"{name}/{METADATA}" for name in names]
+        optional = {f"{name}/{METADATA}" for name in DESCRIPTIVE} if packed else set()
+        contents |= await _all(store, keys, optional)
+    return FoundSplit(url, contents, dataset, listing)
+
+
+def _names_of(root: bytes | None, url: str) -> tuple[list[str] | None, bool]:
+    """Return which arrays a group says that it has, and whether zarrfeed packed it."""
+    try:
+        metadata = json.loads(root or b"{}")
+        own = (metadata.get("attributes") or {}).get(ATTRIBUTES) or {}
+        consolidated = (metadata.get("consolidated_metadata") or {}).get("metadata")
+        packed = "fields" in own
+        found = [*own["fields"], *DESCRIPTIVE] if packed else consolidated and list(consolidated)
+        names = None if not found else list(dict.fromkeys(map(str, found)))
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise StoreError(f"{url}/{METADATA} is damaged: {error!s:.200}") from error
+    for name in names or ():
+        if not is_plain(name):
+            raise StoreError(f"{url}/{METADATA}: needed names of arrays, found {name!r:.99}")
+    return names, packed
+
+
+def is_plain(key: str) -> bool:
+    """Return whether a key is a path that stays below the folder it is appended to.
+
+    Examples
+    --------
+    >>> is_plain("image/c/0/0"), is_plain("../image"), is_plain("/image")
+    (True, False, False)
+    """
+    return "\\" not in key and "\0" not in key and not {"", ".", ".."} & {*key.split("/")}
+
+
+async def _optional(store: ObjectStore | None, key: str, *, refused: bool = False) -> bytes | None:
+    """Read an object that may be missing.
+
+    S3 refuses a missing one to those who may not list: `refused` says whether that is expected.
+    """
+    try:
+        return None if store is None else bytes(memoryview((await store.read_async(key)).data))
+    except ObjectError as error:
+        if error.kind == "missing" or (refused and error.kind == "refused"):
+            return None
+        raise
+
+
+async def _all(
+    store: ObjectStore, keys: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, bytes]:
+    """Read small objects, many at once."""
+    lanes, optional = asyncio.Semaphore(_AT_ONCE), set(optional)
+
+    async def read(key: str) -> tuple[str, bytes | None]:
+        async with lanes:
+            if key in optional:
+                return key, await _optional(store, key, refused=True)
+            return key, bytes(memoryview((await store.read_async(key)).data))
+
+    found = dict(await asyncio.gather(*(read(key) for key in keys)))
+    contents = {key: content for key, content in found.items() if content is not None}
+    if sum(map(len, contents.values())) > _MOST_NBYTES:
+        raise StoreError(f"{store.url}: needed metadata of at most 1 GiB, found more")
+    return contents
+
+
+async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Path:
+    """Make the folder of a mirror unless there is one, and return that of its split.
+
+    Raises
+    ------
+    StoreError
+        The split is damaged, or the cache cannot be written.
+    ObjectError
+        It cannot be read.
+    """
+    new = cache / f"new-{os.getpid()}-{next(_numbers)}.tmp"
+    split = new / (found.name or "split")
+    try:
+        for key, content in found.contents.items():
+            _write(split / key, content)
+        if found.dataset is not None:
+            _write(new / METADATA, found.dataset)
+        opened = open_local_split(split)
+        described = opened.layouts.get(SHARD_FILES)
+        if described is not None and opened.packed:
+            keys = [f"{SHARD_FILES}/{name}" for name in files_of(described)]
+            for key, content in (await _all(store, keys)).items():
+                found.contents[key] = content
+                _write(split / key, content)
+        final = cache / found.folder_name
+        if not final.exists():
+            await asyncio.to_thread(_add_files, opened)
+            new.replace(final)
+        return final / split.name
+    except OSError as error:
+        if isinstance(error, ObjectError):
+            raise
+        raise StoreError(
+            f"{cache}: the mirror of {found.url} cannot be written ({error.strerror}): free space, "
+            f"or give another cache={look_up('remote-store')}"
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _add_files(split: Split) -> None:
+    """Make the files of all shards, of full size without any block, and the table of blocks."""
+    folder = table_path(split.path).parent
+    folder.mkdir()
+    files = files_by_block(split)
+    if files is None:
+        return
+    for file, path in enumerate(shard_paths(split, files)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as made:
+            made.truncate(int(files.nbytes[file]))
+    BlockTable.create(table_path(split.path), files)
+
+
+def shard_paths(split: Split, files: FileTable) -> Iterator[Path]:
+    """Yield the path of each file of a table."""
+    for name in files.fields:
+        layout = split.layouts[name]
+        for shard in range(files.shards):
+            yield split.path / name / layout.shard_name(shard)
+
+
+def files_of(layout: ArrayLayout) -> Iterator[str]:
+    """Yield the names of all files that an array may have, relative to its folder."""
+    extents = [
+        range(-(-extent // part))
+        for extent, part in zip(layout.shape, layout.shard_shape, strict=True)
+    ]
+    return (layout.file_name(place) for place in product(*extents))
+
+
+def marker_of(split: Path, array: str) -> Path:
+    """Return the path of the file that says that all files of an array are there."""
+    return table_path(split).with_name(f"whole-{quote(array, safe='')}")
+
+
+def boot_id() -> str:
+    """Return what differs after each start of this machine; "" if the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def read_about(split: Path) -> dict[str, Any]:
+    """Read what a mirror says about itself; empty if it does not."""
+    try:
+        about = json.loads(table_path(split).with_name(ABOUT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def write_about(split: Path, url: str) -> None:
+    """Write the address and the machine's start into a mirror, aside and renamed."""
+    path = table_path(split).with_name(ABOUT)
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps({"url": url, "boot": boot_id()}), "utf-8")
+    aside.replace(path)

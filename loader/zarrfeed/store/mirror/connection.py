@@ -1,0 +1,338 @@
+"""How is the fetcher reached, the process that downloads what mirrors lack?
+
+There is one per cache. Whoever needs it first starts it; it ends when its last client has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import struct
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from zarrfeed.errors import ReadError, StoreError, look_up
+from zarrfeed.python_process import command_of
+from zarrfeed.store.mirror.messages import Hangup, Message, encoded, raise_if_error, receive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+ADDRESS = "fetcher.json"  # in the cache: the fetcher's socket and process id
+LOG = "fetcher.log"
+_FETCHER = "zarrfeed.feed.fetching.main"
+_START_SECONDS = 60.0
+_RETRY_SECONDS = 0.05
+_MOST_LOG = 1 << 20
+# Where obstore looks for credentials, regions, endpoints and proxies.
+_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https_", "no_")
+
+
+class _Opened(NamedTuple):
+    url: str
+    storage_options: Mapping[str, Any]
+    limit: int | None
+
+
+class Connection:
+    """A client's connection to the fetcher of a cache. It is made when it is first needed.
+
+    Any thread may use it; each request waits for those before. A forked child, and a client whose
+    fetcher has died, connect anew and repeat what is asked; twice in a row is an error.
+
+    Parameters
+    ----------
+    cache
+        Folder of the cache, which is created if it is missing.
+    timeout
+        Seconds to wait for one answer.
+    """
+
+    def __init__(self, cache: Path, *, timeout: float) -> None:
+        self._cache = cache
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        # What a new fetcher must be told before anything else.
+        self._opened: dict[str, _Opened] = {}
+        self._planned: tuple[Message, bytes] | None = None
+
+    def open(self, url: str, storage_options: Mapping[str, Any], limit: int | None) -> Path:
+        """Open the mirror of a split.
+
+        Parameters
+        ----------
+        url
+            Address of the split.
+        storage_options
+            As for :func:`zarrfeed.store.object_store.open_store`.
+        limit
+            Largest size of all mirrors of the cache in bytes; None for no limit.
+
+        Returns
+        -------
+        Path
+            The folder of the split in its mirror, with all metadata.
+
+        Raises
+        ------
+        StoreError
+            There is no such split, the fetcher cannot be started, or has another limit.
+        ReadError
+            The store cannot be read.
+        """
+        opened = _Opened(url, storage_options, limit)
+        message = self._ask(*_open_request(opened), what=url)
+        self._opened[url] = opened
+        return Path(message["folder"])
+
+    def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
+        """Wait until blocks of a mirror are there, all at the same time.
+
+        Parameters
+        ----------
+        folder
+            What :meth:`open` returned.
+        blocks
+            Numbers of the blocks.
+
+        Raises
+        ------
+        ReadError
+            They cannot be had, or not in time.
+        """
+        content = np.ascontiguousarray(blocks, "<i8").tobytes()
+        what = f"{blocks.size:,} blocks of {folder}"
+        self._ask({"do": "require", "folder": str(folder)}, content, what=what)
+
+    def whole(self, folder: Path, array: str) -> None:
+        """Wait until all files of an array of a mirror are there.
+
+        Raises
+        ------
+        ReadError
+            They cannot be had, or not in time.
+        """
+        request = {"do": "whole", "folder": str(folder), "array": array}
+        self._ask(request, what=str(folder / array))
+
+    def plan(self, plan: bytes, epoch: int, batch: int) -> None:
+        """Say what will be needed, in which order.
+
+        Parameters
+        ----------
+        plan
+            A pickled :class:`zarrfeed.feed.fetching.upcoming.Plan`.
+        epoch, batch
+            What comes next.
+
+        Raises
+        ------
+        StoreError
+            The cache's limit cannot hold the batches that are under way together.
+        """
+        request = {"do": "plan", "epoch": epoch, "batch": batch}
+        self._planned = None
+        self._ask(request, plan, what="the plan of an epoch")
+        self._planned = request, plan
+
+    def at(self, epoch: int, batch: int) -> None:
+        """Say which batch comes next, without waiting and ignoring errors."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._planned is None or self._socket is None or self._pid != os.getpid():
+                return
+            position = {"epoch": epoch, "batch": batch}
+            self._planned = {"do": "plan", **position}, self._planned[1]
+            message = encoded({"do": "at", **position})
+            if self._socket.send(message, socket.MSG_DONTWAIT) < len(message):
+                self._hang_up()  # half a message makes no sense
+        except BlockingIOError:
+            pass  # it has not read those before
+        except OSError:
+            self._hang_up()
+        finally:
+            self._lock.release()
+
+    def counters(self) -> dict[str, int]:
+        """Return what the fetcher has counted: requests, bytes fetched, blocks evicted, …"""
+        found: dict[str, int] = self._ask({"do": "counters"}, what="counters")["counters"]
+        return found
+
+    def close(self) -> None:
+        """Close the connection. It is made again if it is needed."""
+        with self._lock:
+            self._hang_up()
+
+    def __del__(self) -> None:
+        self._hang_up()
+
+    def _ask(self, request: Message, content: bytes = b"", *, what: str) -> Message:
+        sent = encoded(request, content)
+        with self._lock:
+            try:
+                answer = self._exchanged(sent)
+            except Hangup as error:
+                self._hang_up()
+                raise ReadError(
+                    f"{what}: the process that fetches died twice: {_last_words(self._cache)}"
+                    f"{look_up('remote-store')}"
+                ) from error
+            except TimeoutError as error:
+                self._hang_up()
+                raise ReadError(
+                    f"{what}: did not come within {self._timeout:g} s: if the network is that "
+                    f"slow, increase timeout{look_up('remote-store')}"
+                ) from error
+            except BaseException:  # Ctrl-C: the answer would be taken for that of another
+                self._hang_up()
+                raise
+        raise_if_error(answer)
+        return answer
+
+    def _exchanged(self, sent: bytes) -> Message:
+        try:
+            return self._exchange(sent)
+        except Hangup:  # it ended, or died
+            self._hang_up()
+            return self._exchange(sent)
+
+    def _exchange(self, sent: bytes) -> Message:
+        connection = self._connected()
+        connection.settimeout(self._timeout)
+        try:
+            connection.sendall(sent)
+        except ConnectionError as error:
+            raise Hangup from error
+        return receive(connection)[0]
+
+    def _connected(self) -> socket.socket:
+        if self._pid != os.getpid():  # the socket is the parent's
+            self._hang_up()
+            self._pid = os.getpid()
+        if self._socket is None:
+            self._socket = connect(self._cache)
+            self._socket.settimeout(self._timeout)
+            known = [_open_request(each) for each in self._opened.values()]
+            if self._planned is not None:
+                known.append(self._planned)
+            for message, content in known:
+                self._socket.sendall(encoded(message, content))
+                raise_if_error(receive(self._socket)[0])
+        return self._socket
+
+    def _hang_up(self) -> None:
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
+
+
+def _open_request(opened: _Opened) -> tuple[Message, bytes]:
+    """Return a request with secrets, which go from process to process alone."""
+    environment = {n: value for n, value in os.environ.items() if n.startswith(_VARIABLES)}
+    secrets = pickle.dumps((dict(opened.storage_options), environment))
+    return {"do": "open", "url": opened.url, "limit": opened.limit}, secrets
+
+
+def connect(cache: Path) -> socket.socket:
+    """Connect to the fetcher of a cache, and start it if there is none.
+
+    Raises
+    ------
+    StoreError
+        The cache cannot be written, or the fetcher does not start.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{cache}: cannot be used as a cache ({error.strerror}): give cache= a folder on a "
+            f"local disk{look_up('remote-store')}"
+        ) from error
+    deadline = time.monotonic() + _START_SECONDS
+    started: subprocess.Popen[bytes] | None = None
+    while True:
+        connection = _reached(cache)
+        if connection is not None:
+            return connection
+        status = None if started is None else started.poll()
+        if status or time.monotonic() > deadline:
+            raise StoreError(
+                f"{cache}: the process that fetches did not start within {_START_SECONDS:g} s: "
+                f"{_last_words(cache)}{look_up('remote-store')}"
+            )
+        if started is None or status == 0:  # another one had the lock of the cache, and may end
+            started = _start(cache)
+        time.sleep(_RETRY_SECONDS)
+
+
+def _start(cache: Path) -> subprocess.Popen[bytes]:
+    """Start a fetcher, which shares neither the terminal nor the signals of this process."""
+    log = cache / LOG
+    with suppress(OSError):
+        if log.stat().st_size > _MOST_LOG:
+            log.unlink()
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command_of(_FETCHER, os.path.realpath(cache)),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd="/",
+            start_new_session=True,
+        )
+    # Takes note of its end, so that no dead process is left.
+    threading.Thread(target=process.wait, daemon=True, name="zarrfeed's fetcher").start()
+    return process
+
+
+def _last_words(cache: Path) -> str:
+    try:
+        lines = (cache / LOG).read_text("utf-8", "replace").strip().splitlines()
+    except OSError as error:
+        return str(error)
+    return lines[-1] if lines else f"{cache / LOG} says nothing"
+
+
+def _reached(cache: Path) -> socket.socket | None:
+    """Return a connection to a running fetcher; None if there is none."""
+    try:
+        path = str(json.loads((cache / ADDRESS).read_bytes())["socket"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(_START_SECONDS)
+        connection.connect(path)
+        if peer_uid(connection) not in (None, os.getuid()):
+            raise StoreError(
+                f"{cache}: another user's process listens for this cache: give cache= a folder of "
+                f"your own{look_up('remote-store')}"
+            )
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            return None
+        raise
+    return connection
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """Return which user the other side is; None if the system does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    size = struct.calcsize("3i")
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", found)[1])
