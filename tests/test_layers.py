@@ -79,15 +79,6 @@ WORLDS = {
         "store.mirror.block_table",
     },
     "ctypes": {"store.truncation", "feed.fetching.holes"},
-    "asyncio": {
-        "feed.fetching.main",
-        "feed.fetching.clients",
-        "feed.fetching.downloads",
-        "feed.fetching.upcoming",
-        "feed.fetching.chunk_blocks",
-        "feed.fetching.mirror_folder",
-        "store.mirror.messages",
-    },
     "PIL": {"pictures.picture_files"},
     "obstore": {"store.object_store", "store.object_transfers"},
 }
