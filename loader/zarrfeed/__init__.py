@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zarrfeed.fronts.prediction import predict
     from zarrfeed.fronts.resume_callback import ResumeCallback
     from zarrfeed.order.class_shares import ClassShare, ClassShares
+    from zarrfeed.order.mix import Mix
     from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
     from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
     from zarrfeed.store.case_array import CaseArray
@@ -43,6 +44,7 @@ __all__ = [
     "FeedMonitor",
     "FrontEnd",
     "GridPatches",
+    "Mix",
     "Normalization",
     "PatchPlace",
     "RandomPatches",
@@ -84,6 +86,7 @@ _HOME = {
     "FeedMonitor": "fronts.callbacks",
     "FrontEnd": "fronts.front_end",  # a sequence without Keras, to be iterated over by hand
     "GridPatches": "order.patches",
+    "Mix": "order.mix",
     "Normalization": "store.descriptive_arrays",
     "PatchPlace": "feed.workers.patch_reader",
     "RandomPatches": "order.patches",

@@ -29,6 +29,12 @@ class StoreError(ZarrfeedError, ValueError):
     """A store is missing, unfinished, or not what was asked for."""
 
 
+class MixError(StoreError):
+    """Stores that are to be mixed differ."""
+
+    _keep = "\n"  # a table
+
+
 class CaseKeyError(StoreError, KeyError):
     """A split of cases has no case of this key."""
 

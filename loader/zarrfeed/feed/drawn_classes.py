@@ -9,6 +9,7 @@ import numpy as np
 from zarrfeed.feed.class_ids import class_names
 from zarrfeed.feed.share_opening import share_targets
 from zarrfeed.order.class_shares import ClassShare, ClassShares, ForcedShares
+from zarrfeed.order.mixed_draws import MixedDraws
 from zarrfeed.order.random_draws import RandomDraws
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.sampling import Shares
@@ -32,7 +33,7 @@ def drawn_pixels(split: Split, schedule: Schedule) -> NDArray[np.float64] | None
         None if the split does not count them. Of patches, the pixels of all tiles.
     """
     pixels, sampler = class_pixels(split, schedule.ids), schedule.sampler
-    if pixels is not None and isinstance(sampler, RepeatedSamples):
+    if pixels is not None and isinstance(sampler, RepeatedSamples | MixedDraws):
         return drawn_class_pixels(split, schedule.ids, sampler.expected)
     return None if pixels is None else pixels.astype(np.float64)
 
@@ -57,7 +58,7 @@ def draw_shares(request: Request, split: Split, schedule: Schedule, epoch: int) 
     if request.patches is not None:
         return _patch_shares(schedule, epoch)
     counts = np.ones(len(schedule.ids), np.int64)
-    if isinstance(schedule.sampler, RepeatedSamples):
+    if isinstance(schedule.sampler, RepeatedSamples | MixedDraws):
         counts = schedule.sampler.counts(seed=schedule.seed, epoch=epoch)
     sampling = request.sampling
     targets = share_targets(sampling.shares, split) if isinstance(sampling, Shares) else {}
@@ -75,12 +76,15 @@ def draw_shares(request: Request, split: Split, schedule: Schedule, epoch: int) 
 
 def _patch_shares(schedule: Schedule, epoch: int) -> ClassShares:
     sampler = schedule.sampler
-    if not isinstance(sampler, RandomDraws) or not sampler.shares:
+    if not isinstance(sampler, RandomDraws | MixedDraws) or not sampler.shares:
         raise ValueError(
             "shares() tells how many patches had to contain a class: give RandomPatches(…, "
             "shares={class: share}); what other patches contain is not known before they are read"
         )
-    counts = zip(sampler.shares.items(), sampler.forced_counts(epoch), strict=True)
+    counts = sampler.forced_counts(epoch)
     return ForcedShares(
-        {name: ClassShare(share, count / sampler.length) for (name, share), count in counts}
+        {
+            name: ClassShare(share, counts[name] / sampler.length)
+            for name, share in sampler.shares.items()
+        }
     )

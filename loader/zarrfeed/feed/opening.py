@@ -20,13 +20,13 @@ from zarrfeed.feed.batch_arrays import (
 )
 from zarrfeed.feed.batch_structure import BatchStructure
 from zarrfeed.feed.class_weights import require_ids, weight_table
+from zarrfeed.feed.draw_opening import block_rows
 from zarrfeed.feed.drawn_classes import drawn_pixels
 from zarrfeed.feed.feeder import Feeder
-from zarrfeed.feed.patch_opening import open_patches, patch_spec
+from zarrfeed.feed.patch_opening import patch_spec
 from zarrfeed.feed.rank_share import share_schedule
-from zarrfeed.feed.sample_opening import open_samples
 from zarrfeed.feed.slot import SlotLayout
-from zarrfeed.feed.subset_ids import chosen_ids
+from zarrfeed.feed.store_opening import open_store
 from zarrfeed.feed.workers.batch_maker import read_draws
 from zarrfeed.feed.workers.batch_spec import BatchSpec
 from zarrfeed.feed.workers.draw_names import DrawNames
@@ -39,19 +39,23 @@ from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.address import remote_url
 from zarrfeed.store.file_limits import descriptors_each, with_room
+<<<<<<< HEAD
 from zarrfeed.store.in_place.opening import open_in_place, refuse_image
 from zarrfeed.store.mirror.mirrored_split import open_mirrored
 from zarrfeed.store.reader import warn_if_indirect
 from zarrfeed.store.split_opening import open_split
+=======
+from zarrfeed.store.reader import warn_if_indirect
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
 
 if TYPE_CHECKING:
-    from zarrfeed.arrays import Ids
     from zarrfeed.feed.arena import Arena
+    from zarrfeed.feed.opened_draws import OpenedDraws
     from zarrfeed.feed.request import Request
     from zarrfeed.feed.slot import Spec
     from zarrfeed.feed.workers import Workers
     from zarrfeed.feed.workers.batch_spec import PatchSpec
-    from zarrfeed.order.draws import Draws, Sampler
+    from zarrfeed.order.draws import Draws
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
@@ -78,25 +82,23 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     WorkerError
         A transform raised, or did not return the arrays of a batch.
     """
-    split = with_room(lambda: _open_split(request), request.path, StoreError)
+    store = with_room(lambda: open_store(request), str(request.path), StoreError)
+    split = store.split
     structure = request.structure or BatchStructure(default_fields(split))
-    layouts = split.select(fields_to_read(request, split, structure))
+    fields = fields_to_read(request, split, structure)
+    drawn = store.draws(fields)
+    layouts = split.select(fields)
     warn_if_indirect(split, list(layouts))
     source, first = sample_specs(layouts), next(iter(layouts.values()))
-    patches = None
-    if request.patches is None:
-        ids = chosen_ids(request.subset, split, first.shape[0], cases=False)
-        schedule = _schedule(request, first, ids, open_samples(request.sampling, split, ids))
-    else:
-        opened = open_patches(request.patches, split, layouts, request.subset)
-        schedule = _schedule(request, first, opened.rows, opened.sampler)
+    schedule = _schedule(request, first, drawn)
+    if request.patches is not None:
         source = tuple(patch_spec(spec, request.patches.size) for spec in source)
-        patches = opened.spec
         what = f"a batch of {request.batch_size:,} patches of {request.patches.size}"
         require_memory(split.path, request.batch_size * sum(s.nbytes for s in source), what)
-    return split, schedule, _batch_spec(request, split, structure, source, patches, schedule)
+    return split, schedule, _batch_spec(request, split, structure, source, drawn.patches, schedule)
 
 
+<<<<<<< HEAD
 def _open_split(request: Request) -> Split:
     """Open what is packed; for patches, also images that are read where they are.
 
@@ -120,12 +122,15 @@ def _open_split(request: Request) -> Split:
 def _schedule(
     request: Request, first: ArrayLayout, ids: Ids, sampler: Sampler | None = None
 ) -> Schedule:
+=======
+def _schedule(request: Request, first: ArrayLayout, drawn: OpenedDraws) -> Schedule:
+    sampler = drawn.sampler
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
     schedule = Schedule(
-        ids=ids,
+        ids=drawn.rows,
         batch_size=request.batch_size,
         shuffle=request.shuffle if sampler is None or not sampler.shuffled else True,
-        # Whole chunks, and at least a batch, because smaller blocks would save no reads.
-        block=-(-request.batch_size // first.chunk_rows) * first.chunk_rows,
+        block=block_rows(request.batch_size, first),
         seed=request.seed,
         drop_remainder=request.drop_remainder,
         pad_remainder=request.pad_remainder,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.feed.fill_values import fill_values
+from zarrfeed.feed.opened_draws import OpenedDraws
 from zarrfeed.feed.share_opening import forced_draws
 from zarrfeed.feed.subset_ids import chosen_ids
 from zarrfeed.feed.workers.batch_spec import PatchSpec
@@ -39,28 +40,9 @@ _NUMBERS = 6  # of each case, besides its size along each axis
 _MOST_PIXELS = 1 << 62  # of all cases together, so that numbers of pixels fit int64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenedPatches:
-    """What an opened split and the user's patches determine.
-
-    Attributes
-    ----------
-    rows
-        Rows of the fields that the patches are cut from.
-    sampler
-        Draws the patches.
-    spec
-        What workers need to know.
-    """
-
-    rows: Ids
-    sampler: Sampler
-    spec: PatchSpec
-
-
 def open_patches(
     patches: Patches, split: Split, layouts: Mapping[str, ArrayLayout], subset: Subset
-) -> OpenedPatches:
+) -> OpenedDraws:
     """Open the cases of a split to cut patches from them.
 
     Parameters
@@ -91,7 +73,7 @@ def open_patches(
         fill=fill_values(patches.fill, split, layouts),
         finds_classes=isinstance(patches, RandomPatches) and patches.shares is not None,
     )
-    return OpenedPatches(_rows(cases), _sampler(patches, cases, split, tile), spec)
+    return OpenedDraws(_rows(cases), _sampler(patches, cases, split, tile), spec)
 
 
 def patch_spec(spec: Spec, size: tuple[int, ...]) -> Spec:

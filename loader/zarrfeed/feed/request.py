@@ -6,20 +6,28 @@ are in :mod:`zarrfeed.feed.opening`. The modules below both do not check argumen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.arguments import whole
 from zarrfeed.errors import look_up
 from zarrfeed.feed.batch_structure import BatchStructure
+from zarrfeed.order.mix import Mix
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
+<<<<<<< HEAD
 from zarrfeed.store.address import absolute_path, remote_url
+=======
+from zarrfeed.spelling import did_you_mean
+from zarrfeed.store.address import absolute_path
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
@@ -37,17 +45,25 @@ class Request:
     """The arguments of a sequence, validated and normalised.
 
     :class:`zarrfeed.FrontEnd` documents the arguments and their defaults. Here numbers are plain
+<<<<<<< HEAD
     ``int`` and ``bool``, the path is absolute or an address, and `fields` is a tuple or None.
+=======
+    ``int`` and ``bool``, paths are absolute, and `fields` is a tuple or None.
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
 
     Raises
     ------
     StoreError
+<<<<<<< HEAD
         `path` is neither a local path nor an address of a known kind.
+=======
+        A path is not a local one.
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
     TypeError, ValueError
         An argument has the wrong type or is out of range; the message names it.
     """
 
-    path: str | os.PathLike[str]
+    path: str | os.PathLike[str] | Mix
     batch_size: int
     shuffle: Shuffle
     seed: int
@@ -55,7 +71,7 @@ class Request:
     inputs: FieldNames | None
     targets: FieldNames | None
     weights: FieldNames | None
-    subset: Subset
+    subset: Subset | Mapping[str, Subset]
     patches: Patches | None
     sampling: Sampling | None
     transform: Transform | None
@@ -101,7 +117,12 @@ class Request:
         if self.timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {self.timeout}")
         final = {
+<<<<<<< HEAD
             "path": remote_url(self.path) or absolute_path(self.path),
+=======
+            "path": _opened(self.path),
+            "subset": _of_stores(self.path, self.subset),
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
             "shuffle": self.shuffle if self.shuffle == "block" else bool(self.shuffle),
             "fields": None if self.fields is None else _distinct(self.fields),
             "rank": _share("rank", self.rank, at_least=0),
@@ -161,6 +182,46 @@ class Request:
             raise TypeError(
                 f"{name} must be a function ({arrays}, rng) -> ({arrays}), not {function!r}"
             )
+
+
+def _opened(path: str | os.PathLike[str] | Mix) -> Path | Mix:
+    """Return an absolute path, or a mix of stores at absolute paths."""
+    if not isinstance(path, Mix):
+        return absolute_path(path)
+    paths = [absolute_path(each) for each in path.stores]
+    for each in paths:
+        if paths.count(each) > 1:
+            raise ValueError(f"the Mix names {each} twice: add its weights")
+    return path.at(paths)
+
+
+def _of_stores(
+    path: str | os.PathLike[str] | Mix, subset: Subset | Mapping[str, Subset]
+) -> Subset | Mapping[str, Subset]:
+    """Return the subset; of a mix, that of each store by its absolute path."""
+    if not isinstance(path, Mix):
+        if isinstance(subset, Mapping):
+            raise TypeError(
+                "subset must be ids, keys, a slice or a boolean mask; {path: subset} is for a Mix"
+            )
+        return subset
+    if subset is None:
+        return {}
+    if not isinstance(subset, Mapping):
+        raise TypeError(
+            f"subset of a Mix must be {{path: subset}}, such as {{{next(iter(path.stores))!r}: "
+            f"slice(100)}}, or None, not {subset!r:.200}"
+        )
+    known = {absolute_path(each): each for each in path.stores}
+    found = {absolute_path(each): chosen for each, chosen in subset.items()}
+    for each, given in zip(found, subset, strict=True):
+        if each not in known:
+            hint = did_you_mean(str(given), map(str, path.stores), otherwise="")
+            raise ValueError(
+                f"subset names {str(given)!r}, which is no store of the Mix: it has "
+                f"{', '.join(map(str, path.stores))}{hint and f'; {hint}'}"
+            )
+    return {str(each): chosen for each, chosen in found.items()}
 
 
 def _distinct(fields: Sequence[str]) -> tuple[str, ...]:

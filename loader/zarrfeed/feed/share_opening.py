@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from zarrfeed.store.split import Split
 
 
+class AbsentClassesError(ValueError):
+    """The cases have no pixel of some classes in `shares`.
+
+    Attributes
+    ----------
+    names
+        The classes, as the user named them.
+    """
+
+    def __init__(self, message: str, names: Sequence[str | int]) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 def share_targets(shares: Mapping[str | int, float], split: Split) -> dict[int, float]:
     """Return shares by id of the class.
 
@@ -70,7 +84,7 @@ def forced_draws(
     StoreError
         The split has no mask of these tiles, or `class_pixels` is missing or damaged.
     ValueError
-        A class in `shares` is unknown, or absent from the cases.
+        A class in `shares` is unknown, or (:class:`AbsentClassesError`) absent from the cases.
     """
     assert patches.shares is not None
     shape = _mask_shape(split)
@@ -85,10 +99,11 @@ def forced_draws(
         counted = class_pixels(split, rows)
         present = np.flatnonzero([] if counted is None else counted).tolist()
         found = [split.classes[label] if split.classes else str(label) for label in present]
-        raise ValueError(
+        raise AbsentClassesError(
             f"shares need classes that the chosen cases contain, got {few(map(repr, absent))}, of "
             f"which they have no pixel; they have {few(found) or 'none'}"
-            f"{look_up('class-missing')}"
+            f"{look_up('class-missing')}",
+            absent,
         )
     return RandomDraws(patches, cases, labels, pixels)
 

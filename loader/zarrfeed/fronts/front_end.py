@@ -19,13 +19,14 @@ from zarrfeed.store.files import require_same
 from zarrfeed.store.mirror.origin import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from zarrfeed.arrays import Batch
     from zarrfeed.feed.batch_structure import FieldNames
     from zarrfeed.feed.class_weights import ClassWeight
     from zarrfeed.feed.subset_ids import Subset
     from zarrfeed.feed.workers.batch_spec import Transform
+    from zarrfeed.order.mix import Mix
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.ranks import Auto
     from zarrfeed.order.sampling import Sampling
@@ -58,9 +59,13 @@ class FrontEnd(Datasets):
     path
         A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0. With
         `patches` also an OME-Zarr image with its labels, a folder of such, or a group of one image
+<<<<<<< HEAD
         and its mask, chunked on any axes. It may be an address in an object store
         (``s3://bucket/camvid.zarr/train``; ``gs://``, ``az://``, ``abfs://``) or of a web server
         (``https://``). What batches need is then fetched into `cache` before they need it.
+=======
+        and its mask, chunked on any axes. Or a :class:`zarrfeed.Mix` of several.
+>>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle
@@ -83,7 +88,8 @@ class FrontEnd(Datasets):
         name weighs all targets. Transforms must make the arrays that the split lacks.
     subset
         Sample ids, keys (text, as of :meth:`batch_keys`), a slice or a boolean mask. By default,
-        all samples.
+        all samples. Of a :class:`zarrfeed.Mix`, ``{path: subset}``: stores that it leaves out are
+        drawn from as a whole.
     patches
         :class:`zarrfeed.RandomPatches`, :class:`zarrfeed.CoverPatches` or
         :class:`zarrfeed.GridPatches`: cut boxes of one size out of the images or volumes of a split
@@ -193,7 +199,7 @@ class FrontEnd(Datasets):
     @named
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Mix,
         batch_size: int,
         *,
         shuffle: Shuffle = True,
@@ -202,7 +208,7 @@ class FrontEnd(Datasets):
         inputs: FieldNames | None = None,
         targets: FieldNames | None = None,
         weights: FieldNames | None = None,
-        subset: Subset = None,
+        subset: Subset | Mapping[str, Subset] = None,
         patches: Patches | None = None,
         sampling: Sampling | None = None,
         transform: Transform | None = None,

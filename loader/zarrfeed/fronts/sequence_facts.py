@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.arguments import whole
 from zarrfeed.feed.batch_structure import outputs_of
-from zarrfeed.store.descriptive_arrays import image_fields, normalization_of
+from zarrfeed.order.mixed_draws import MixedDraws
+from zarrfeed.store.descriptive_arrays import image_fields, mixed_normalization, normalization_of
 from zarrfeed.store.schema import IMAGE
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class SequenceFacts:
 
         They are those of the one field of images among the inputs, over the stored samples of
         `subset`, before any transform. They follow from sums that the split stores, so that no
-        image is read. Use them for Keras' layer of the same name:
+        image is read. Of a :class:`zarrfeed.Mix`, every store counts by its weight. Use them for
+        Keras' layer of the same name:
         ``mean, variance = train.normalization``.
 
         Raises
@@ -81,7 +83,14 @@ class SequenceFacts:
         StoreError
             The split has no such field of images, or does not store the sums of its channels.
         """
-        return normalization_of(self._stream.split, self._stream.schedule.ids, field)
+        stream = self._stream
+        sampler = stream.schedule.sampler
+        if not isinstance(sampler, MixedDraws):
+            return normalization_of(stream.split, stream.schedule.ids, field)
+        shares = [float(share) for share in sampler.history.shares]
+        return mixed_normalization(
+            [normalization_of(stream.split, store.rows, field) for store in sampler.stores], shares
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:

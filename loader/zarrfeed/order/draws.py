@@ -19,7 +19,7 @@ often the epoch has drawn it before. A draw of a patch says in addition where th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,37 @@ class Sampler(Protocol):
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON, to compare it with that of a saved state."""
+        ...
+
+
+@runtime_checkable
+class ResumableSampler(Sampler, Protocol):
+    """A sampler whose draws depend on what has changed in the run so far, which states save."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return what a state must save, in JSON."""
+        ...
+
+    def before(self, saved: Any) -> ResumableSampler:
+        """Return the sampler of the run that has saved this.
+
+        Raises
+        ------
+        ValueError
+            It is something else, or of other data; the message says what differs.
+        """
+        ...
+
+    def after(self, before: ResumableSampler, draw: int) -> ResumableSampler:
+        """Return a sampler that draws as `before` up to a draw, and goes on like this one.
+
+        Parameters
+        ----------
+        before
+            What :meth:`before` returned.
+        draw
+            Number of the next draw, over all epochs.
+        """
         ...
 
 

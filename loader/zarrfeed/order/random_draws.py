@@ -76,9 +76,21 @@ class RandomDraws:
         """Return what the draws depend on; see :class:`zarrfeed.order.draws.Sampler`."""
         return {**described(self._patches), "cases": self._cases.digest}
 
-    def forced_counts(self, epoch: int) -> list[int]:
+    def forced_counts(self, epoch: int) -> dict[str | int, int]:
         """Return how many draws of an epoch must contain each class of `shares`."""
-        return self._forced.counts(self.length, after=epoch * self.length)
+        return self.forced_among(self.length, after=epoch * self.length)
+
+    def forced_among(self, draws: int, *, after: int) -> dict[str | int, int]:
+        """Return how many of some successive draws must contain each class of `shares`.
+
+        Parameters
+        ----------
+        draws
+            Number of draws.
+        after
+            Number of draws before them, of all epochs.
+        """
+        return dict(zip(self.shares, self._forced.counts(draws, after=after), strict=True))
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places; see :class:`zarrfeed.order.draws.Sampler`."""

@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     ORIENTATION = 3  # of a patch
     GRID_ORIGIN = 4  # of a grid of patches, per case
     SAMPLES = 5  # the order of samples, on the line along which they are drawn
+    STORE = 6  # the seed of a store of a mix
 
 
 _GAMMA = 0x9E3779B97F4A7C15

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zarrfeed.errors import look_up
+from zarrfeed.order.draws import ResumableSampler
 from zarrfeed.order.schedule import EpochRest
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def state_of(schedule: Schedule, epoch: int, batch: int) -> dict[str, Any]:
     epoch += epochs
     grid, block = schedule.grid(epoch), schedule.block_in(epoch)
     plain = block == schedule.block and not grid.shifted
-    arguments = _arguments(schedule)
+    arguments, sampler = _arguments(schedule), schedule.sampler
     if schedule.shuffle == "block":
         arguments["block"] = block
     return {
@@ -51,6 +52,7 @@ def state_of(schedule: Schedule, epoch: int, batch: int) -> dict[str, Any]:
         "batch": batch,
         **({} if plain else {"place": grid.place(batch)}),
         "schedule": arguments,
+        **({"draws": sampler.saved()} if isinstance(sampler, ResumableSampler) else {}),
     }
 
 
@@ -101,15 +103,19 @@ def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
         ours.pop(name, None)
     if schedule.shuffle == "block" and "block" not in theirs:
         ours["batch_size"] = schedule.batch_size  # blocks were made of this many
-    differing = list(_differences(theirs, ours))
+    differing = list(differences(theirs, ours))
     if differing:
         raise ValueError(
             f"the state was saved by a sequence of other batches: {'; '.join(differing)}. Use the "
             "same arguments, or start again without the state"
             f"{look_up('resume')}"
         )
+    sampler = schedule.sampler
+    if isinstance(sampler, ResumableSampler):
+        sampler = sampler.before(state.get("draws"))
     saved = replace(
         schedule,
+        sampler=sampler,
         rank=0,
         world_size=ranks,
         batch_size=size,
@@ -125,8 +131,8 @@ def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
     return saved
 
 
-def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
-    """Say which arguments differ; of a sampler, which of its own."""
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """Say which arguments of a state differ; of a sampler, which of its own."""
     for name, now in ours.items():
         then = theirs.get(name)
         if _text(then) == _text(now):
@@ -136,7 +142,7 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator
         elif then["kind"] != now["kind"]:
             yield f"{name} was {then['kind']} and is {now['kind']}"
         else:
-            yield from _differences(then, now)
+            yield from differences(then, now)
 
 
 def _is_sampler(value: object) -> TypeGuard[dict[str, Any]]:

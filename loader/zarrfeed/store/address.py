@@ -90,6 +90,11 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
 an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: remote-store)
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: only "
+            "ZarrSequence mixes several"
+        )
     # pathlib's expanduser raises if there is no home folder.
     text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111
     found = _SCHEME.match(text)

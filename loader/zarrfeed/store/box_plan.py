@@ -68,6 +68,7 @@ class BoxPlan:
         self.lines: Lines | None = None
         self._first_tile = first_tile
         self._parts: Sequence[TilePart] = parts
+        self._moved_from: BoxPlan | None = None
 
     @classmethod
     def of_box(cls, first_tile: int, grid: TileGrid, box: Sequence[slice]) -> BoxPlan:
@@ -107,9 +108,17 @@ class BoxPlan:
         ]
         return plan
 
+    def moved(self, rows: list[int]) -> BoxPlan:
+        """Return the same plan of a field whose tiles are other rows: one for each of `rows`."""
+        plan = BoxPlan(self._first_tile, ())
+        plan.lines, plan.rows, plan._moved_from = self.lines, rows, self
+        return plan
+
     @cached_property
     def parts(self) -> Sequence[TilePart]:
         """The parts of the box."""
+        if self._moved_from is not None:
+            return self._moved_from.parts
         if self.lines is None:
             return self._parts
         rows = iter(self.rows)

@@ -157,7 +157,7 @@ class DecodingReader(MappedReader):
             decode_chunk(layout, encoded, target)
         except ValueError as error:
             self.files.check()  # reports a file that was truncated while it was decoded
-            first = shard * layout.shard_rows + chunk * layout.chunk_rows
+            first = self.files.first_sample(shard) + chunk * layout.chunk_rows
             last = first + layout.chunk_rows - 1
             samples = f"sample {first}" if first == last else f"samples {first} to {last}"
             raise ReadError(

@@ -18,6 +18,8 @@ from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CHANNEL_SUMS, CLASS_PIXELS, IMAGE, KEY, MASK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import DTypeLike, NDArray
 
     from zarrfeed.arrays import Ids
@@ -163,6 +165,29 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
     counts = np.maximum(pixels - sums[:, 2:].sum(axis=1), 1)
     mean = sums[:, 0] / counts
     return Normalization(mean, np.maximum(sums[:, 1] / counts - mean**2, 0.0))
+
+
+def mixed_normalization(of_each: Sequence[Normalization], shares: Sequence[float]) -> Normalization:
+    """Return mean and variance of pixels of which given shares are from given images.
+
+    Parameters
+    ----------
+    of_each
+        Mean and variance of each.
+    shares
+        Share of each; their sum is 1.
+
+    Examples
+    --------
+    >>> one, two = (Normalization(np.array([m]), np.array([0.0])) for m in (0.0, 4.0))
+    >>> mean, variance = mixed_normalization([one, two], [0.75, 0.25])
+    >>> mean.tolist(), variance.tolist()
+    ([1.0], [3.0])
+    """
+    pairs = list(zip(of_each, shares, strict=True))
+    mean = np.sum([share * each.mean for each, share in pairs], axis=0)
+    spread = [share * (each.variance + (each.mean - mean) ** 2) for each, share in pairs]
+    return Normalization(mean, np.sum(spread, axis=0))
 
 
 def _pixels(split: Split, shape: tuple[int, ...], ids: Ids) -> int:

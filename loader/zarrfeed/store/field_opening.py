@@ -80,23 +80,35 @@ def _map(
     cache_nbytes: int,
 ) -> MappedReader:
     """Open an array whose ``layout.indirect`` is None."""
-    raw = layout.compressor == "raw" and not layout.checksum
-    mapped_shards = _reserve(layout) if raw and layout.shards <= open_files else None
     files = ShardFiles(
         folder,
         layout,
         required=required,
         stamp=stamp,
         open_files=open_files,
-        mapped_shards=mapped_shards,
+        mapped_shards=reserve_shards(layout, open_files),
     )
-    if not raw:
+    return read_mapped(files, cache_nbytes=cache_nbytes)
+
+
+def read_mapped(files: ShardFiles, *, cache_nbytes: int) -> MappedReader:
+    """Return the fastest reader of mapped shards."""
+    if not files.layout.raw:
         return DecodingReader(files, cache_nbytes=cache_nbytes)
-    return RowReader(files) if mapped_shards is None else GatheringReader(files)
+    return RowReader(files) if files.mapped_shards is None else GatheringReader(files)
 
 
-def _reserve(layout: ArrayLayout) -> MappedShards | None:
-    """Reserve one range of addresses for all files; None if the system has no such range."""
+def reserve_shards(layout: ArrayLayout, open_files: int) -> MappedShards | None:
+    """Reserve one range of addresses for all files of a raw array.
+
+    Returns
+    -------
+    MappedShards or None
+        None if the array is not raw, has more files than may be open, or the system has no such
+        range.
+    """
+    if not layout.raw or layout.shards > open_files:
+        return None
     index = layout.chunks_per_shard * ENTRY_NBYTES + CHECKSUM_NBYTES
     try:
         return MappedShards(

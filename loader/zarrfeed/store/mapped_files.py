@@ -105,7 +105,7 @@ class MappedFiles:
         try:
             mapped = file_limits.with_room(lambda: self._map(number, path, also), path, ReadError)
         except FileNotFoundError:
-            require_same(self._folder, self._stamp)
+            require_same(*self._array_of(number))
             raise
         except ValueError as error:  # an empty file cannot be mapped
             raise ReadError(
@@ -124,15 +124,25 @@ class MappedFiles:
         return mapped
 
     def _map(self, number: int, path: Path, also: Callable[[int, int, int], None]) -> MappedFile:
-        descriptor = open_file(path, within=self._within)
+        descriptor = open_file(path, within=self._within_of(number))
         try:
-            require_same(self._folder, self._stamp)
+            require_same(*self._array_of(number))
             mapping = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
             also(number, descriptor, len(mapping))
         finally:
             os.close(descriptor)
         data = np.frombuffer(mapping, np.uint8)
         return MappedFile(data, mapping, guarded(mapping, data.ctypes.data))
+
+    def _array_of(self, number: int) -> tuple[Path, Stamp | None]:
+        """Return folder and stamp of the array of a file."""
+        del number  # files of several arrays differ in it
+        return self._folder, self._stamp
+
+    def _within_of(self, number: int) -> str:
+        """Return the folder that must contain a file."""
+        del number
+        return self._within
 
     def forget(self, number: int) -> None:
         """Unmap a file. It is mapped again when it is read next."""

@@ -168,6 +168,11 @@ class ArrayLayout:
     foreign: bool
 
     @property
+    def raw(self) -> bool:
+        """Whether chunks are stored as they are in memory, without a codec and a checksum."""
+        return self.compressor == "raw" and not self.checksum
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self.shape[1:]

@@ -63,7 +63,7 @@ class ShardFiles:
         self.layout = layout
         self.mapped_shards = mapped_shards
         self._required = required
-        self._files = MappedFiles(folder, stamp=stamp, open_files=open_files)
+        self._files = self._map_files(stamp, open_files)
         self._used: tuple[int, MappedFile] | None = None
         self._chunks = layout.chunks_in_use
         # np.zeros takes no memory until it is written to, so that only the indexes read take any.
@@ -77,6 +77,10 @@ class ShardFiles:
     def path(self, shard: int) -> Path:
         """Return the path of a shard's file."""
         return self.folder / self.layout.shard_name(shard)
+
+    def first_sample(self, shard: int) -> int:
+        """Return the id of the first sample of a shard."""
+        return shard * self.layout.shard_rows
 
     def read_tables(self, shards: NDArray[np.int64]) -> None:
         """Read the indexes of shards that have not been read yet.
@@ -216,6 +220,19 @@ class ShardFiles:
         self._used = None
         self.mapped_shards = None
 
+    # What the shards of several arrays differ in; see `zarrfeed.store.mixed.mixed_files`.
+
+    def _map_files(self, stamp: Stamp | None, open_files: int) -> MappedFiles:
+        return MappedFiles(self.folder, stamp=stamp, open_files=open_files)
+
+    def _layout_of(self, shard: int) -> ArrayLayout:
+        del shard
+        return self.layout
+
+    def _requires(self, shard: int) -> bool:
+        del shard
+        return self._required
+
     def _fits(self, shard: int, mapped_shards: MappedShards) -> bool:
         """Whether the samples of a file can be gathered in one call with those of other files."""
         offset, nbytes = self._offset[shard], self._nbytes[shard]
@@ -264,7 +281,7 @@ class ShardFiles:
         try:
             return self._files.map(shard, path, self._place)
         except FileNotFoundError as error:
-            if not self._required:
+            if not self._requires(shard):
                 return None
             raise ReadError(
                 f"{path}: the shard is missing; restore it or convert again"
@@ -277,12 +294,12 @@ class ShardFiles:
             absent = np.array(-1)  # broadcast to every chunk
             return absent, absent
         size = self._size[shard] = file.data.size
-        index = self.layout.index
-        if index is None:  # the file is one chunk
+        layout = self._layout_of(shard)
+        if layout.index is None:  # the file is one chunk
             return np.zeros(1, np.int64), np.array([size])
         try:
             offset, nbytes = read_table(
-                file.data, index, chunks=self.layout.chunks_per_shard, size=size
+                file.data, layout.index, chunks=layout.chunks_per_shard, size=size
             )
         except ValueError as error:
             self._files.forget(shard)
