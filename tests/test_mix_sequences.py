@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,9 @@ def counted(pixels: Pixels) -> Pixels:
     sums = np.stack([image.sum(axis=(1, 2)), (image**2).sum(axis=(1, 2))], axis=-1)
     keys = [f"img{n}".encode() for n in range(len(masks))]
     names = np.array(keys).view(np.uint8).reshape(len(keys), -1)
-    return {**pixels, "class_pixels": np.array(counts), "channel_sums": sums, "key": names}
+    digests = 1 + masks.sum(axis=(1, 2), dtype=np.uint64)
+    told = {"class_pixels": np.array(counts), "channel_sums": sums, "key": names}
+    return {**pixels, **told, "digest": digests}
 
 
 def write_both(folder: Path, layouts: dict[str, dict[str, Any]]) -> dict[str, Path]:
@@ -537,3 +540,70 @@ def test_cases_can_be_opened_beside(volumes: dict[str, Path]) -> None:
     """The stores of a mix stay as they are."""
     cases = open_cases(volumes["b"])
     np.testing.assert_array_equal(cases.open("one", "mask")[:], TO_OTHER[MORE["one"]["mask"]])
+
+
+@pytest.mark.parametrize("weights", [(3, 1), (1, 1), (1, 5)], ids=str)
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_training_goes_on_with_other_weights_and_ranks(
+    stores: dict[str, Path], weights: tuple[float, float], world_size: int
+) -> None:
+    """Nothing is lost or repeated: every store's passes go on where they were."""
+    with FrontEnd(mix(stores, per_epoch=16), 2, workers=0) as sequence:
+        before = [epoch_of(sequence)]
+        batches = iter(sequence)
+        before.append([[a.copy() for a in next(batches)] for _ in range(3)])
+        state = json.loads(json.dumps(sequence.state_dict()))
+    rest = Counter[int]()
+    for rank in range(world_size):
+        with FrontEnd(
+            mix(stores, *weights, per_epoch=16), 2, workers=0, rank=rank, world_size=world_size
+        ) as other:
+            other.load_state_dict(state)
+            assert other.epoch == 1
+            for _ in range(2):
+                rest += require_pixels(epoch_of(other))
+            later = other.state_dict()
+    drawn = sum((require_pixels(batches) for batches in before), Counter[int]())
+    assert (drawn.total(), rest.total()) == (22, 10 + 16)
+    for first, size, share in ((0, 10, weights[0]), (100, 7, weights[1])):
+        both = [drawn[first + n] + rest[first + n] for n in range(size)]
+        assert max(both) - min(both) <= 1, "each pass visits each sample once"
+        of_store = sum(rest[first + n] for n in range(size))
+        assert abs(of_store - 26 * share / sum(weights)) < 1
+    kept = later["draws"]["weights"]
+    assert kept[0] == [0, ["3/4", "1/4"]]
+    assert len(kept) == (1 if weights == (3, 1) else 2)
+    assert kept[-1][0] == (0 if weights == (3, 1) else 22)
+
+
+def test_a_moved_store_resumes_and_another_is_refused(
+    stores: dict[str, Path], tmp_path: Path
+) -> None:
+    with FrontEnd(mix(stores), 4, workers=0) as sequence:
+        state = sequence.state_dict()
+    moved = shutil.copytree(stores["b"].parent, tmp_path / "m.zarr") / "train"
+    with FrontEnd(Mix({stores["a"]: 3, moved: 1}), 4, workers=0) as sequence:
+        sequence.load_state_dict(state)
+    changed = zarr.open_array(str(moved / "digest"), mode="a")
+    changed[3] += 1
+    with (
+        FrontEnd(Mix({stores["a"]: 3, moved: 1}), 4, workers=0) as sequence,
+        pytest.raises(ValueError, match=r"place of m.zarr/train \(number 2 of .*: digest was"),
+    ):
+        sequence.load_state_dict(state)
+    with (
+        FrontEnd(stores["a"], 4, workers=0) as alone,
+        pytest.raises(ValueError, match="saved by a sequence of other batches"),
+    ):
+        alone.load_state_dict(state)
+
+
+def test_a_copy_remembers_other_weights(stores: dict[str, Path]) -> None:
+    with FrontEnd(mix(stores), 4, workers=0) as sequence:
+        next(iter(sequence))
+        state = sequence.state_dict()
+    with FrontEnd(mix(stores, 1, 1), 4, workers=0) as sequence:
+        sequence.load_state_dict(state)
+        with pickle.loads(pickle.dumps(sequence)) as other:
+            require_equal(epoch_of(other), epoch_of(sequence))
+            assert other.state_dict() == sequence.state_dict()

@@ -125,7 +125,8 @@ def test_weights_change_without_loss_or_repetition(
         rows += rows_of(draws, at, at + count)
         at += count
         state = json.loads(json.dumps(draws.saved()))
-        draws = mixed(sizes, data.draw(weights), 23).resumed(state, at)
+        now = mixed(sizes, data.draw(weights), 23)
+        draws = now.after(now.before(state), at)
     rows += rows_of(draws, at, at + 40)
     assert rows == rows_of(draws, 0, at + 40), "the past is still known"
     for drawn, size in zip(by_store(rows, sizes), sizes, strict=True):
@@ -151,7 +152,7 @@ def test_ranks_together_read_every_draw_once(
         draw
         for rank in ranks
         for number in range(rank.batches)
-        for draw in rank.batch_draws(epoch, number)[: rank.real_rows(number)].tolist()
+        for draw in rank.batch_draws(epoch, number)[: rank.real_rows(epoch, number)].tolist()
     )
     assert read == whole
 
@@ -199,7 +200,8 @@ def test_weights_that_change_on_paper():
     """After 4 draws with 3 and 1, three of the first store, equal weights go on alternately."""
     draws = mixed([4, 4], [3, 1], 8, shuffle=False)
     assert rows_of(draws, 0, 4) == [4, 0, 1, 2]
-    changed = mixed([4, 4], [1, 1], 8, shuffle=False).resumed(draws.saved(), 4)
+    equal = mixed([4, 4], [1, 1], 8, shuffle=False)
+    changed = equal.after(equal.before(draws.saved()), 4)
     assert rows_of(changed, 4, 10) == [5, 3, 6, 0, 7, 1]
     assert changed.saved()["weights"] == [[0, ["3/4", "1/4"]], [4, ["1/2", "1/2"]]]
 
@@ -209,7 +211,8 @@ def test_weights_that_change_on_paper():
 
 def test_equal_weights_add_nothing_to_the_history():
     draws = mixed([4, 4], [3, 1], 8)
-    assert mixed([4, 4], [6, 2], 8).resumed(draws.saved(), 5).saved() == draws.saved()
+    same = mixed([4, 4], [6, 2], 8)
+    assert same.after(same.before(draws.saved()), 5).saved() == draws.saved()
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_a_state_of_something_else_is_refused(change: Any, said: str) -> None:
     state = json.loads(json.dumps(draws.saved()))
     change(state)
     with pytest.raises(ValueError, match=said):
-        draws.resumed(state, 0)
+        draws.before(state)
 
 
 # -- the user's value -----------------------------------------------------------------------------

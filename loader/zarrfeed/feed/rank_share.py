@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import look_up
+from zarrfeed.order.draws import ResumableSampler
 from zarrfeed.order.resume_state import DEALING
 from zarrfeed.user_warning import warn_user
 
@@ -61,7 +62,12 @@ class Sharing:
 
     def go_on(self, saved: Schedule) -> None:
         """Share the rest of an epoch that `saved` has begun."""
-        self.rest, self._saved = saved.rest, saved
+        rest, sampler = saved.rest, self._schedule.sampler
+        if rest is not None and isinstance(sampler, ResumableSampler):
+            assert isinstance(saved.sampler, ResumableSampler)
+            draw = rest.epoch * saved.length + rest.place
+            self._schedule = replace(self._schedule, sampler=sampler.after(saved.sampler, draw))
+        self.rest, self._saved = rest, saved
 
     def current(self) -> Schedule:
         """Return the schedule of a pass that would begin now: the same object until it changes.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.arrays import Ids
-    from zarrfeed.order.draws import Draws, Sampler
+    from zarrfeed.order.draws import Draws, ResumableSampler, Sampler
 
 _COUNTED = 1 << 16  # draws whose samples are counted at a time
 
@@ -223,8 +223,8 @@ class MixedDraws:
         return found
 
     def described(self) -> dict[str, Any]:
-        """Return what the draws depend on in JSON, to compare it with that of a saved state."""
-        return {"kind": "Mix", **self.saved()}
+        """Return what the draws depend on that :meth:`before` does not compare."""
+        return {"kind": "Mix"}
 
     def saved(self) -> dict[str, Any]:
         """Return what a state has of the draws in JSON: what tells the stores, and the weights."""
@@ -233,15 +233,13 @@ class MixedDraws:
             "weights": self.history.saved(),
         }
 
-    def resumed(self, saved: Any, draw: int) -> MixedDraws:
-        """Return the draws of a run that goes on with these weights.
+    def before(self, saved: Any) -> MixedDraws:
+        """Return the draws of the run that has saved this, with its weights.
 
         Parameters
         ----------
         saved
             What :meth:`saved` returned then; untrusted.
-        draw
-            Number of the next draw, over all epochs.
 
         Raises
         ------
@@ -267,9 +265,13 @@ class MixedDraws:
                     f"{number} of the Mix): {'; '.join(other)}. Give the same stores in the same "
                     f"order; they may have moved, and weights may change{look_up('resume')}"
                 )
-        history = WeightHistory.restored(weights, len(self.stores)).changed(
-            draw, self.history.shares
-        )
+        history = WeightHistory.restored(weights, len(self.stores))
+        return MixedDraws(self.stores, history, length=self.length)
+
+    def after(self, before: ResumableSampler, draw: int) -> MixedDraws:
+        """Return the draws of `before` up to a draw, and from there on those of these weights."""
+        assert isinstance(before, MixedDraws)
+        history = before.history.changed(draw, self.history.shares)
         return MixedDraws(self.stores, history, length=self.length)
 
 

@@ -378,10 +378,13 @@ def _tables(
     found: dict[str, Any] = {}
     named = views if cases is None else [view for view in views if view.describing(CASE_KEY)]
     if cases is None or len(named) == len(views):
-        counts = tuple(rows if cases is None else cases)
+        named_rows = tuple(rows if cases is None else cases)
         name = KEY if cases is None else CASE_KEY
-        found[name] = MixedNames(tuple(views), labels, counts, cases is not None)
-    wanted = [(CLASS_PIXELS, np.int64, rows), (CHANNEL_SUMS, np.float64, rows)]
+        found[name] = MixedNames(tuple(views), labels, named_rows, cases is not None)
+    wanted: list[tuple[str, Any, Sequence[int]]] = [
+        (CLASS_PIXELS, np.int64, rows),
+        (CHANNEL_SUMS, np.float64, rows),
+    ]
     if cases is not None:
         wanted += [(CASE_SIZE, np.int64, cases), (CASE_FIRST_TILE, np.int64, cases)]
     for name, dtype, counts in wanted:
