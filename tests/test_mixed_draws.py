@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter, defaultdict
 from fractions import Fraction
 from typing import Any
@@ -177,6 +178,8 @@ def test_draws_by_weight_keep_their_counts_in_every_pass():
         assert draws.counts(seed=1, epoch=epoch).tolist() == [2, 0, 4, 3, 3]
         assert len(set(found.tolist())) == 12
     assert draws.expected.tolist() == [2, 0, 4, 3, 3]
+    other = pickle.loads(pickle.dumps(draws))
+    assert (other.draws(np.arange(12), seed=1, epoch=1) == found).all()
 
 
 # -- by hand --------------------------------------------------------------------------------------

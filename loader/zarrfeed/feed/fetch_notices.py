@@ -10,6 +10,7 @@ from zarrfeed.feed.fetching.upcoming import Plan, PlanPart
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.connection import Connection
 from zarrfeed.store.mirror.mirrored_reader import table_path
+from zarrfeed.store.mixed.mixed_field import MixedField
 from zarrfeed.store.schema import MASK
 
 if TYPE_CHECKING:
@@ -89,10 +90,15 @@ class FetchNotices:
 
 def _mirrored_rows(split: Split) -> Iterator[_MirroredRows]:
     """Yield the mirrors whose blocks the rows of a split are in."""
-    origin = split.origin
-    if origin is not None and origin.files is not None:
-        rows = split.layouts[origin.files.fields[0]].shape[0]
-        yield _MirroredRows(split, origin, 0, rows)
+    mixed = next((each for each in split.sources.values() if isinstance(each, MixedField)), None)
+    stores = [(split, 0)]
+    if mixed is not None:
+        stores = [(p.split, first) for p, first in zip(mixed.parts, mixed.first, strict=True)]
+    for store, first in stores:
+        origin = store.origin
+        if origin is not None and origin.files is not None:
+            rows = store.layouts[origin.files.fields[0]].shape[0]
+            yield _MirroredRows(store, origin, first, first + rows)
 
 
 def _lacks_blocks(rows: _MirroredRows) -> bool:

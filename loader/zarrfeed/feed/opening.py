@@ -37,16 +37,8 @@ from zarrfeed.machine_memory import require_memory
 from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
-from zarrfeed.store.address import remote_url
 from zarrfeed.store.file_limits import descriptors_each, with_room
-<<<<<<< HEAD
-from zarrfeed.store.in_place.opening import open_in_place, refuse_image
-from zarrfeed.store.mirror.mirrored_split import open_mirrored
 from zarrfeed.store.reader import warn_if_indirect
-from zarrfeed.store.split_opening import open_split
-=======
-from zarrfeed.store.reader import warn_if_indirect
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena
@@ -98,34 +90,8 @@ def open_request(request: Request) -> tuple[Split, Schedule, BatchSpec]:
     return split, schedule, _batch_spec(request, split, structure, source, drawn.patches, schedule)
 
 
-<<<<<<< HEAD
-def _open_split(request: Request) -> Split:
-    """Open what is packed; for patches, also images that are read where they are.
-
-    Without patches, the arrays of an OME-Zarr image are samples for those alone who name them.
-    """
-    url = remote_url(request.path)
-    if url is not None:
-        return open_mirrored(url, request.remote)
-    split = None
-    if request.patches is None:
-        if request.structure is None:
-            refuse_image(request.path)
-    else:
-        fields = request.fields
-        if fields is None and request.structure and not request.transforms:
-            fields = request.structure.names  # transforms may make some of these
-        split = open_in_place(request.path, request.patches.axes, fields)
-    return open_split(request.path) if split is None else split
-
-
-def _schedule(
-    request: Request, first: ArrayLayout, ids: Ids, sampler: Sampler | None = None
-) -> Schedule:
-=======
 def _schedule(request: Request, first: ArrayLayout, drawn: OpenedDraws) -> Schedule:
     sampler = drawn.sampler
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
     schedule = Schedule(
         ids=drawn.rows,
         batch_size=request.batch_size,

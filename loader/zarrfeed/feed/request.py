@@ -17,12 +17,8 @@ from zarrfeed.order.mix import Mix
 from zarrfeed.order.patches import CoverPatches, GridPatches, RandomPatches
 from zarrfeed.order.ranks import AUTO, RequestedRank
 from zarrfeed.order.sampling import Balanced, RepeatFactor, Shares, Weights
-<<<<<<< HEAD
-from zarrfeed.store.address import absolute_path, remote_url
-=======
 from zarrfeed.spelling import did_you_mean
-from zarrfeed.store.address import absolute_path
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
+from zarrfeed.store.address import absolute_path, remote_url
 
 if TYPE_CHECKING:
     import os
@@ -45,20 +41,12 @@ class Request:
     """The arguments of a sequence, validated and normalised.
 
     :class:`zarrfeed.FrontEnd` documents the arguments and their defaults. Here numbers are plain
-<<<<<<< HEAD
-    ``int`` and ``bool``, the path is absolute or an address, and `fields` is a tuple or None.
-=======
-    ``int`` and ``bool``, paths are absolute, and `fields` is a tuple or None.
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
+    ``int`` and ``bool``, paths are absolute or addresses, and `fields` is a tuple or None.
 
     Raises
     ------
     StoreError
-<<<<<<< HEAD
-        `path` is neither a local path nor an address of a known kind.
-=======
-        A path is not a local one.
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
+        A path is neither a local one nor an address of a known kind.
     TypeError, ValueError
         An argument has the wrong type or is out of range; the message names it.
     """
@@ -117,12 +105,8 @@ class Request:
         if self.timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {self.timeout}")
         final = {
-<<<<<<< HEAD
-            "path": remote_url(self.path) or absolute_path(self.path),
-=======
             "path": _opened(self.path),
             "subset": _of_stores(self.path, self.subset),
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
             "shuffle": self.shuffle if self.shuffle == "block" else bool(self.shuffle),
             "fields": None if self.fields is None else _distinct(self.fields),
             "rank": _share("rank", self.rank, at_least=0),
@@ -184,11 +168,16 @@ class Request:
             )
 
 
-def _opened(path: str | os.PathLike[str] | Mix) -> Path | Mix:
-    """Return an absolute path, or a mix of stores at absolute paths."""
+def _place(path: str | os.PathLike[str]) -> str | Path:
+    """Return an address or an absolute path."""
+    return remote_url(path) or absolute_path(path)
+
+
+def _opened(path: str | os.PathLike[str] | Mix) -> str | Path | Mix:
+    """Return an address, an absolute path, or a mix of stores at such."""
     if not isinstance(path, Mix):
-        return absolute_path(path)
-    paths = [absolute_path(each) for each in path.stores]
+        return _place(path)
+    paths = [_place(each) for each in path.stores]
     for each in paths:
         if paths.count(each) > 1:
             raise ValueError(f"the Mix names {each} twice: add its weights")
@@ -212,8 +201,8 @@ def _of_stores(
             f"subset of a Mix must be {{path: subset}}, such as {{{next(iter(path.stores))!r}: "
             f"slice(100)}}, or None, not {subset!r:.200}"
         )
-    known = {absolute_path(each): each for each in path.stores}
-    found = {absolute_path(each): chosen for each, chosen in subset.items()}
+    known = {_place(each): each for each in path.stores}
+    found = {_place(each): chosen for each, chosen in subset.items()}
     for each, given in zip(found, subset, strict=True):
         if each not in known:
             hint = did_you_mean(str(given), map(str, path.stores), otherwise="")

@@ -59,13 +59,10 @@ class FrontEnd(Datasets):
     path
         A split, such as ``camvid.zarr/train``, or any Zarr group of arrays aligned on axis 0. With
         `patches` also an OME-Zarr image with its labels, a folder of such, or a group of one image
-<<<<<<< HEAD
         and its mask, chunked on any axes. It may be an address in an object store
         (``s3://bucket/camvid.zarr/train``; ``gs://``, ``az://``, ``abfs://``) or of a web server
-        (``https://``). What batches need is then fetched into `cache` before they need it.
-=======
-        and its mask, chunked on any axes. Or a :class:`zarrfeed.Mix` of several.
->>>>>>> e2c88ff (Mix several stores: exact weights, passes of each, classes joined by name)
+        (``https://``). What batches need is then fetched into `cache` before they need it. Or a
+        :class:`zarrfeed.Mix` of several.
     batch_size
         Samples per batch (per rank). The last batch may be smaller.
     shuffle

@@ -76,6 +76,18 @@ class StoreDraws:
         # Two passes, because reading ahead begins the next one before this one ends.
         self._order = lru_cache(maxsize=2)(lambda seed, epoch: order(seed=seed, epoch=epoch))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments, for the process that fetches; orders follow from them."""
+        make = partial(
+            StoreDraws,
+            shuffle=self._shuffle,
+            block=self._block,
+            first_row=self.first_row,
+            first_case=self._first_case,
+            identity={},
+        )
+        return make, (self.name, self.ids, self.sampler)
+
     @property
     def rows(self) -> Ids:
         """The rows to draw from, numbered over all stores."""
@@ -175,6 +187,9 @@ class MixedDraws:
             if isinstance(store.sampler, RandomDraws):
                 found |= store.sampler.shares
         return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(MixedDraws, length=self.length), (self.stores, self.history)
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places of an epoch; see `Sampler`."""

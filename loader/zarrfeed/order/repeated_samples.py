@@ -27,7 +27,7 @@ from zarrfeed.order.draws import SAMPLE_DRAW, ids_at
 from zarrfeed.order.random_words import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -82,9 +82,20 @@ class RepeatedSamples:
         self._units = np.empty(weights.size, np.int64)
         self._units[line] = apportioned(weights[line], length * self._unit)
         self._description = dict(description or {})
-        ends = partial(_epoch_ends, self._units, groups, self._unit)
+        self._groups = groups
+        self._ends = self._cached_ends()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the orders, which follow from it."""
+        return {name: value for name, value in self.__dict__.items() if name != "_ends"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._ends = self._cached_ends()
+
+    def _cached_ends(self) -> Callable[[int, int], NDArray[np.int64]]:
         # Two epochs, because reading of the next one begins before this one ends.
-        self._ends = lru_cache(maxsize=2)(ends)
+        return lru_cache(maxsize=2)(partial(_epoch_ends, self._units, self._groups, self._unit))
 
     @property
     def expected(self) -> NDArray[np.float64]:

@@ -76,7 +76,8 @@ class FieldPart:
     def kind(self) -> tuple[Any, ...] | None:
         """What parts have in common that are read together; None for one that is read alone."""
         layout = self.layout
-        if self.name in self.split.sources or layout.indirect is not None:
+        split = self.split
+        if self.name in split.sources or split.origin is not None or layout.indirect is not None:
             return None
         return (
             layout.sample_shape, layout.dtype, layout.chunk_rows, layout.compressor,

@@ -122,7 +122,9 @@ def open_mixed(stores: Sequence[Split], classes: Sequence[str] | None) -> MixedS
     StoreError
         A split is empty.
     """
-    labels = labels_of([split.path for split in stores])
+    labels = labels_of(
+        [split.path if split.origin is None else Path(split.origin.url) for split in stores]
+    )
     path = Path(f"Mix({', '.join(labels)})")
     rows = [_rows(split) for split in stores]
     names = _field_names(stores, rows)
