@@ -348,7 +348,7 @@ def test_the_examples_of_the_help_can_be_copied(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip() for line in invoke("convert", "--help").stdout.splitlines()]
     begins = [at for at, line in enumerate(lines) if line.startswith("zarrfeed convert")]
-    assert len(begins) == 6
+    assert len(begins) == 7
     for at in begins:
         while lines[at].endswith("\\"):
             at += 1

@@ -95,7 +95,7 @@ PUBLIC = {
     "zarrfeed.views.stored_views", "zarrfeed.views.drawn_arrays", "zarrfeed.views.chosen",
     "zarrfeed.views.conditions", "zarrfeed.fronts.sequence_views",
     "zarrfeed.pictures.large_images", "zarrfeed.store.object_store",
-    "zarrfeed.store.object_transfers",
+    "zarrfeed.store.object_transfers", "zarrfeed.store.mirror.origin",
 }  # fmt: skip
 
 

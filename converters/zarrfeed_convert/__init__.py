@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarrfeed_convert.conversion import convert
     from zarrfeed_convert.copying.copied import CopiedSplit, CopyReport
-    from zarrfeed_convert.copying.dataset_copy import copy
+    from zarrfeed_convert.copying.dataset_copy import copy, require_target
+    from zarrfeed_convert.copying.originals import fetch_originals
     from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.detection.candidate import Candidate
     from zarrfeed_convert.detection.detect import choose_format, detect_formats
@@ -82,6 +83,7 @@ _HOME = {
     "copy": "copying.dataset_copy",
     "detect_formats": "detection.detect",
     "factory_of": "formats",
+    "fetch_originals": "copying.originals",
     "field_cells": "splits.split_summary",
     "fields_of": "splits.split_summary",
     "fields_of_text": "extra_fields",
@@ -90,6 +92,7 @@ _HOME = {
     "parameters_of": "formats",
     "percentage": "splits.split_summary",
     "repack": "repacking.repack",
+    "require_target": "copying.dataset_copy",
     "set_read_timeout": "supervision.supervisor",
     "supervise": "supervision.supervisor",
     "text_of_bytes": "planning.layout",
@@ -124,6 +127,7 @@ __all__ = [
     "copy",
     "detect_formats",
     "factory_of",
+    "fetch_originals",
     "field_cells",
     "fields_of",
     "fields_of_text",
@@ -132,6 +136,7 @@ __all__ = [
     "parameters_of",
     "percentage",
     "repack",
+    "require_target",
     "set_read_timeout",
     "supervise",
     "text_of_bytes",

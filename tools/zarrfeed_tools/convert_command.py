@@ -12,10 +12,13 @@ import typer
 from zarrfeed_convert import (
     Report,
     convert,
+    copy,
     open_source,
     options_of_text,
+    require_target,
     set_read_timeout,
 )
+from zarrfeed_tools.copy_command import show_copies
 from zarrfeed_tools.pack_options import (
     AsJson,
     ChunkSamples,
@@ -36,6 +39,12 @@ from zarrfeed_tools.pack_options import (
 )
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes, parse_size, parse_spacing, parse_tile
+from zarrfeed_tools.remote_options import (
+    Cache,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.source_arguments import SourceArguments, limits_of, require_no_more
 from zarrfeed_tools.source_options import (
     READ_TIMEOUT_S,
@@ -102,6 +111,11 @@ zarrfeed convert ct.zarr --split train --format nifti \\
 zarrfeed convert scenes.zarr --split train \\
   --format parquet --images 'data/train-*.parquet' \\
   --option mask=label
+
+\b
+zarrfeed convert cells.zarr --split train \\
+  --images s3://raw/cells/images --masks s3://raw/cells/masks \\
+  --upload s3://datasets/cells.zarr
 """
 
 
@@ -237,6 +251,17 @@ def _command(
     color: ColorOption = Color.AUTO,
     max_sample_size: MaxSampleSize = None,
     allow_external: AllowExternal = False,
+    upload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Copy the split to this dataset of an object store once it is packed, such as "
+            "s3://bucket/cells.zarr, as zarrfeed copy does. The local split stays.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Pack images and masks into one split of a dataset."""
     require_no_more(context.args, argument="OUT.zarr", images=images, masks=masks)
@@ -247,6 +272,7 @@ def _command(
         raise typer.BadParameter("keeps all sizes: leave out --size and --fit", param_hint="--tile")
     if pad_value is not None and fit != "pad" and tile is None:
         raise typer.BadParameter("needs --tile or --fit pad", param_hint="--pad-value")
+    remote = RemoteOptions(cache, storage_options_of(storage_options))
     distances = _spacing(spacing)  # before files are opened, which may take minutes
     limits = limits_of(max_sample_size, allow_external=allow_external)
     set_read_timeout(read_timeout)
@@ -270,6 +296,10 @@ def _command(
         split=split,
         limits=limits,
     )
+    if upload is not None:
+        require_target(upload, split, storage_options=remote.storage_options)
+    with report_interrupts(), show_progress("MiB") as follow:
+        arguments = remote.fetched(arguments, follow)
     source = arguments.open()
     with report_interrupts(), _progress(tile) as follow:
         report = convert(
@@ -301,10 +331,23 @@ def _command(
             progress=follow,
             limits=limits,
         )
+    copies = None
+    if upload is not None and not dry_run:
+        with report_interrupts(), show_progress("MiB") as follow:
+            copies = copy(
+                out / split,
+                upload,
+                storage_options=remote.storage_options,
+                overwrite=overwrite,
+                progress=follow,
+            )
     if as_json:
-        typer.echo(json.dumps(report.to_json()))
-    else:
-        show_report(report, console())
+        uploaded = {} if copies is None else {"upload": copies.to_json()}
+        typer.echo(json.dumps({**report.to_json(), **uploaded}))
+        return
+    show_report(report, console())
+    if copies is not None:
+        show_copies(copies)
 
 
 def _progress(tile: str | None) -> AbstractContextManager[OnProgress]:

@@ -5,12 +5,24 @@ Each option is an annotated type, which ``typer`` reads from a command's signatu
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from zarrfeed.store.address import remote_url
+from zarrfeed_convert import factory_of, fetch_originals
+from zarrfeed_tools.terminal import console, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from zarrfeed_convert import OnProgress
+    from zarrfeed_tools.source_arguments import SourceArguments
+
+_BEFORE = re.compile(r"[^/=]*=(?:(?:image|mask|target):)?(?=[a-z0-9]+:/)")  # NAME=ROLE:
 
 StorageOptions: TypeAlias = Annotated[
     list[str] | None,
@@ -24,6 +36,74 @@ StorageOptions: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+
+Cache: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Folder for what is read from addresses. By default $ZARRFEED_CACHE, or "
+        "~/.cache/zarrfeed.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """How addresses are read.
+
+    Attributes
+    ----------
+    cache
+        Folder of the cache; None for the default.
+    storage_options
+        Options of the object store, which may be secrets; None for none.
+    """
+
+    cache: Path | None
+    storage_options: dict[str, str] | None
+
+    def fetched(self, arguments: SourceArguments, progress: OnProgress) -> SourceArguments:
+        """Bring originals that have an address into the cache, and return their paths there.
+
+        Raises
+        ------
+        SourceError, ReadError
+            There is nothing, or it cannot be read.
+        """
+        if arguments.format_name and getattr(
+            factory_of(arguments.format_name), "takes_urls", False
+        ):
+            return arguments  # it reads addresses itself
+
+        def fetch(text: str) -> str:
+            """Replace the address in ``PLACE``, ``NAME=PLACE`` or ``NAME=ROLE:PLACE``."""
+            found = _BEFORE.match(text)
+            head = found[0] if found else ""
+            return head + self._fetch(text[len(head) :], progress)
+
+        def each(texts: Iterable[str] | None) -> list[str] | None:
+            return None if texts is None else [fetch(text) for text in texts]
+
+        return replace(
+            arguments,
+            images=None if arguments.images is None else fetch(arguments.images),
+            masks=None if arguments.masks is None else fetch(arguments.masks),
+            from_=None if arguments.from_ is None else fetch(arguments.from_),
+            fields=each(arguments.fields),
+            options=each(arguments.options),
+        )
+
+    def _fetch(self, place: str, progress: OnProgress) -> str:
+        url = remote_url(place)
+        if url is None:
+            return place
+        path = fetch_originals(
+            url, cache=self.cache, storage_options=self.storage_options, progress=progress
+        )
+        console(stderr=True).print(f"{shown(url)} is in {shown(path)}", soft_wrap=True)
+        return path
 
 
 def storage_options_of(

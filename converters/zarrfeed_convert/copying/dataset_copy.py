@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import tempfile
 import threading
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import SourceError, StoreError, look_up
 from zarrfeed.spelling import named
-from zarrfeed.store.address import local_path
+from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.object_transfers import open_transfers
 from zarrfeed.store.schema import ATTRIBUTES, METADATA
 from zarrfeed_convert.arguments import require_whole
@@ -20,17 +18,20 @@ from zarrfeed_convert.copying.copied import CopyReport
 from zarrfeed_convert.copying.copy_job import CopyJob, CopySettings
 from zarrfeed_convert.copying.description import describe
 from zarrfeed_convert.copying.folder_copy import copy_to_folder
+from zarrfeed_convert.copying.metadata_shadow import shadow_of
 from zarrfeed_convert.copying.store_copy import copy_to_store
 from zarrfeed_convert.copying.stored_dataset import FolderDataset, ObjectDataset
+from zarrfeed_convert.splits.destination import destination_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
+    from zarrfeed.store.object_transfers import ObjectTransfers
     from zarrfeed_convert.copying.copied import CopiedSplit
     from zarrfeed_convert.copying.stored_dataset import StoredDataset
     from zarrfeed_convert.planning.planner import OnProgress
 
-_ADDRESS = re.compile(r"(s3a?|gs|az|azure|adl|abfss?|https?):/+")
 CONCURRENCY = 8
 _MOST_AT_ONCE = 256
 
@@ -131,17 +132,34 @@ def copy(
     )
 
 
-def address_of(path: str | os.PathLike[str]) -> str | None:
-    """Return the address of an object store or a web server; None for a path.
+def require_target(
+    target: str | os.PathLike[str],
+    split: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Check that a split could be copied to an address, before it is packed for hours.
 
-    Examples
-    --------
-    >>> address_of(Path("s3://bucket/cells.zarr/")), address_of("cells.zarr")
-    ('s3://bucket/cells.zarr', None)
+    Parameters
+    ----------
+    target, storage_options
+        See :func:`copy`.
+    split
+        Name of the copy.
+
+    Raises
+    ------
+    SourceError
+        There is something else than a dataset, or nothing can be written there.
+    StoreError, ReadError
+        The address, the options or the credentials are wrong, or the store cannot be reached.
     """
-    text = os.fsdecode(path)
-    found = _ADDRESS.match(text)
-    return None if found is None else f"{found[1]}://{text[found.end() :]}".rstrip("/")
+    url = remote_url(target)
+    if url is None:
+        destination_of(local_path(target), split)
+        return
+    with shadow_of(_opened_target(url, storage_options, threading.Event()), split):
+        pass
 
 
 def _copied(
@@ -154,22 +172,28 @@ def _copied(
 ) -> CopiedSplit:
     with tempfile.TemporaryDirectory(prefix="zarrfeed-copy-") as folder:
         job = CopyJob(dataset, describe(dataset, split, Path(folder)), name, settings)
-        url = address_of(target)
+        url = remote_url(target)
         if url is None:
             return copy_to_folder(job, local_path(target))
-        if url.startswith(("http:", "https:")):
-            raise SourceError(
-                f"{url}: needed a folder or an object store to copy to, found a web server; use "
-                f"its address as an object store, such as s3://…{look_up('remote-store')}"
-            )
-        return copy_to_store(job, open_transfers(url, options, settings.stop))
+        return copy_to_store(job, _opened_target(url, options, settings.stop))
+
+
+def _opened_target(
+    url: str, options: Mapping[str, Any] | None, stop: threading.Event
+) -> ObjectTransfers:
+    if url.startswith(("http:", "https:")):
+        raise SourceError(
+            f"{url}: needed a folder or an object store to copy to, found a web server; use its "
+            f"address as an object store, such as s3://…{look_up('remote-store')}"
+        )
+    return open_transfers(url, options, stop)
 
 
 def _opened(
     source: str | os.PathLike[str], options: Mapping[str, Any] | None, stop: threading.Event
 ) -> tuple[StoredDataset, list[str]]:
     """Open a dataset; return it, and the names of the splits that are copied."""
-    url = address_of(source)
+    url = remote_url(source)
     path = None if url is not None else local_path(source).absolute()
     at = _dataset(path, url, options, stop)
     try:

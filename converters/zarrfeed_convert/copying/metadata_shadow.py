@@ -92,7 +92,7 @@ def _names(url: str) -> tuple[str, str]:
 
 
 def _draw(store: ObjectTransfers, split: str, out: Path) -> dict[str, StoredObject]:
-    folders, files = store.folders()
+    folders, files = store.entries()
     objects = {each.key.removeprefix(f"{split}/"): each for each in store.list(split)}
     unfinished = journaled_splits(folders)
     known = METADATA in files

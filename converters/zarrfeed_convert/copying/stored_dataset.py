@@ -149,7 +149,7 @@ class ObjectDataset:
                 f"{self.name}: needed the address of one split, since a web server does not list "
                 f"what it has; add its name, like {self.name}/train{look_up('no-split')}"
             )
-        names = [name for name in self._store.folders()[0] if not name.endswith(PARTIAL)]
+        names = [name for name in sorted(self._store.folders()) if not name.endswith(PARTIAL)]
         return [name for name in names if self._store.tagged(f"{name}/{METADATA}") is not None]
 
     def read(self, file: str) -> bytes:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
-from zarrfeed.store.address import local_path
 from zarrfeed_convert.arguments import unlisted
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import split_errors
@@ -27,7 +26,7 @@ from zarrfeed_convert.repacking.retile_plan import require_cases
 from zarrfeed_convert.repacking.row_selection import chosen_rows
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of
-from zarrfeed_convert.splits.destination import destination_of
+from zarrfeed_convert.splits.destination import destination_of, local_out
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.pack_job import PackJob
 
@@ -157,7 +156,7 @@ def repack(
     require_executor(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed a list of names, found the text {keys!r}; use [{keys!r}]")
-    destination = _settled(destination_of(local_path(out), split))
+    destination = _settled(destination_of(local_out(out), split))
     with split_errors(", ".join(map(str, paths))):
         splits = open_stored(paths, prefix_keys=prefix_keys, any_size=tile is not None)
         require_same_labels(destination, splits)

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError, look_up
+from zarrfeed.errors import SourceError, StoreError, look_up
 from zarrfeed.spelling import few
+from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.schema import (
     ATTRIBUTES,
     CASE_SIZE,
@@ -31,6 +32,7 @@ from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -186,6 +188,24 @@ class Destination:
                 f"{hint}, or pack all splits with the same ignored id into another OUT"
                 f"{look_up('split-classes')}"
             )
+
+
+def local_out(out: str | os.PathLike[str]) -> Path:
+    """Convert to a path; an address is an error that says how to upload the split.
+
+    Raises
+    ------
+    StoreError
+        It is an address.
+    """
+    url = remote_url(out)
+    if url is None:
+        return local_path(out)
+    raise StoreError(
+        f"{url}: needed a local folder to pack into, found an address; pack into a folder, and add "
+        f"--upload {url}, or copy the split afterwards (`zarrfeed copy FOLDER.zarr {url}`)"
+        f"{look_up('remote-store')}"
+    )
 
 
 def destination_of(out: Path, split: str) -> Destination:

@@ -268,13 +268,15 @@ class ObjectTransfers(ObjectStore):
                 self._store.put(key, content)
         return True
 
-    def folders(self, prefix: str = "") -> tuple[list[str], list[str]]:
-        """Return the names of the folders and of the objects directly below a folder, sorted."""
-        with self._errors(prefix):
-            found = self._store.list_with_delimiter(prefix or None)
-            below = [each["path"] for each in found["objects"]]
-            names = [sorted(path.rsplit("/", 1)[-1] for path in paths)
-                     for paths in (found["common_prefixes"], below)]  # fmt: skip
+    def entries(self) -> tuple[list[str], list[str]]:
+        """Return the names of the folders and of the objects just below the address, sorted."""
+        with self._errors(""):
+            found = self._store.list_with_delimiter()
+        files = [each["path"] for each in found["objects"]]
+        names = [
+            sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+            for paths in (found["common_prefixes"], files)
+        ]
         return names[0], names[1]
 
     def remove(self, keys: Iterable[str]) -> None:
