@@ -64,14 +64,19 @@ class ForkServer:
         self._address, self._commands = address, commands
 
     def run(
-        self, script: Path, *, folder: Path, variables: Mapping[str, str], timeout: float
+        self,
+        script: Path,
+        *arguments: str,
+        folder: Path,
+        variables: Mapping[str, str],
+        timeout: float,
     ) -> subprocess.CompletedProcess[str]:
         """Run a script in a folder, as ``python script`` does.
 
         Parameters
         ----------
-        script
-            Path of the script.
+        script, arguments
+            Path of the script, and its arguments.
         folder
             Its current folder.
         variables
@@ -81,7 +86,7 @@ class ForkServer:
         """
         path = f"{self._commands}:{variables['PATH']}"
         environment = {**variables, "PATH": path, ADDRESS: str(self._address)}
-        asked = json.dumps(["script", [str(script)], str(folder), environment]).encode()
+        asked = json.dumps(["script", [str(script), *arguments], str(folder), environment]).encode()
         with (
             tempfile.TemporaryFile() as out,
             tempfile.TemporaryFile() as err,
@@ -197,7 +202,7 @@ def begin(kind: str, arguments: list[str], folder: str, variables: dict[str, str
         if kind == "command":
             run_command(arguments)
         else:
-            run_script(*arguments)
+            run_script(arguments)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -216,9 +221,9 @@ def run_command(arguments: list[str]) -> NoReturn:
     run(arguments)
 
 
-def run_script(path: str) -> None:
+def run_script(arguments: list[str]) -> None:
     """Run a script as ``__main__``."""
-    sys.argv = [path]
+    path, sys.argv = arguments[0], arguments
     sys.path[0] = str(Path(path).parent)
     code = compile(Path(path).read_bytes(), path, "exec")
     script = sys.modules["__main__"] = ModuleType("__main__")

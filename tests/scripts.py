@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,7 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+
+    from fork_server import ForkServer
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -32,20 +34,27 @@ def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "KERAS_BACKEND": "numpy", "PYTHONPATH": path, **variables}
 
 
-def output_on(backend: str, client: Path, store: Path) -> str:
-    """Run a client on a Keras backend, or on tf_keras, in a process of its own."""
+def output_on(backend: str, client: Path, *arguments: str | Path, server: ForkServer | None) -> str:
+    """Run a client on a Keras backend, or on tf_keras, in a process of its own.
+
+    The server, which has imported TensorFlow, forks that process if it is to have TensorFlow.
+    """
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}: pip install -e '.[backends]'")
     legacy = backend == "tf_keras"
-    done = subprocess.run(
-        [sys.executable, str(client), str(store)],
-        capture_output=True, text=True, timeout=400, check=False,
-        env=environment(
-            KERAS_BACKEND="tensorflow" if legacy else backend,
-            TF_USE_LEGACY_KERAS="1" if legacy else "",
-            CUDA_VISIBLE_DEVICES="",
-        ),
-    )  # fmt: skip
+    given = [str(argument) for argument in arguments]
+    variables = environment(
+        KERAS_BACKEND="tensorflow" if legacy else backend,
+        TF_USE_LEGACY_KERAS="1" if legacy else "",
+        CUDA_VISIBLE_DEVICES="",
+    )
+    if server is not None and variables["KERAS_BACKEND"] == "tensorflow":
+        done = server.run(client, *given, folder=Path.cwd(), variables=variables, timeout=400)
+    else:
+        done = subprocess.run(
+            [sys.executable, str(client), *given],
+            capture_output=True, text=True, timeout=400, check=False, env=variables,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ import pytest
 from patch_stores import ct, write_classed_cases
 from scripts import output_on
 from stores import write_split
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 CLIENT = Path(__file__).with_name("dtypes_client.py")
 DTYPES = [
@@ -37,9 +40,11 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
-def differences(request: pytest.FixtureRequest, splits: Path) -> dict[str, Any]:
+def differences(
+    request: pytest.FixtureRequest, splits: Path, imported: ForkServer | None
+) -> dict[str, Any]:
     """What a user on one backend found of each dtype; one process for each backend."""
-    output = output_on(request.param, CLIENT, splits)
+    output = output_on(request.param, CLIENT, splits, server=imported)
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 

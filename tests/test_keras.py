@@ -18,6 +18,7 @@ from scripts import output_on
 from zarrfeed import FrontEnd, ZarrSequence
 
 if TYPE_CHECKING:
+    from fork_server import ForkServer
     from stores import Pixels
 
 CLIENT = Path(__file__).with_name("keras_client.py")
@@ -25,9 +26,11 @@ ONCE = [1] * 22
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
-def seen(request: pytest.FixtureRequest, split: Path) -> dict[str, Any]:
+def seen(
+    request: pytest.FixtureRequest, split: Path, imported: ForkServer | None
+) -> dict[str, Any]:
     """What a user on one backend saw."""
-    output = output_on(request.param, CLIENT, split)
+    output = output_on(request.param, CLIENT, split, server=imported)
     result: dict[str, Any] = json.loads(output)
     assert result["backend"] == request.param
     return result

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from scripts import output_on
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 CLIENT = Path(__file__).with_name("legacy_client.py")
 
@@ -22,14 +23,22 @@ if importlib.util.find_spec("tf_keras") is None:
     pytest.skip("tf_keras is not installed", allow_module_level=True)
 
 
-def run(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+class Run(Protocol):
+    """Runs a script with tf_keras."""
+
+    def __call__(self, script: str, *arguments: Path) -> str:
+        """Return what it printed."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, imported: ForkServer | None) -> Run:
+    path = tmp_path_factory.mktemp("scripts") / "script.py"
+
+    def run(script: str, *arguments: Path) -> str:
+        path.write_text(script)
+        return output_on("tf_keras", path, *arguments, server=imported)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +47,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(store: Path) -> dict[str, Any]:
-    return dict(json.loads(run(str(CLIENT), str(store))))
+def found(store: Path, imported: ForkServer | None) -> dict[str, Any]:
+    return dict(json.loads(output_on("tf_keras", CLIENT, store, server=imported)))
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +117,8 @@ with ZarrSequence(sys.argv[1], 4) as seq:
 """
 
 
-def test_a_tf_keras_that_keeps_its_adapters_to_itself_is_as_exact(store: Path) -> None:
-    first, second = run("-c", PLAIN, str(store)).strip().split(";")
+def test_a_tf_keras_that_keeps_its_adapters_to_itself_is_as_exact(run: Run, store: Path) -> None:
+    first, second = run(PLAIN, store).strip().split(";")
     assert first == second == str(list(range(22)))
 
 
@@ -130,8 +139,8 @@ print(model.predict(Mine(), verbose=0, workers=2).ravel().tolist())
 """
 
 
-def test_other_sequences_go_their_usual_way() -> None:
-    assert run("-c", OTHER).strip() == "[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]"
+def test_other_sequences_go_their_usual_way(run: Run) -> None:
+    assert run(OTHER).strip() == "[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]"
 
 
 MONITOR = """
@@ -152,7 +161,9 @@ with ZarrSequence(sys.argv[1], 4) as seq:
 """
 
 
-def test_the_feed_monitor_watches_tf_keras_and_resuming_says_that_it_cannot(store: Path) -> None:
-    lines, error = run("-c", MONITOR, str(store)).strip().split("\n")
+def test_the_feed_monitor_watches_tf_keras_and_resuming_says_that_it_cannot(
+    run: Run, store: Path
+) -> None:
+    lines, error = run(MONITOR, store).strip().split("\n")
     assert lines == "['epoch 1', 'epoch 2']"
     assert error.startswith("ResumeCallback needs Keras 3")

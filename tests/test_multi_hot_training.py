@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from scripts import output_on
 from zarrfeed_convert import convert
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 CLIENT = Path(__file__).with_name("multi_hot_client.py")
 COUNT, SIZE = 18, (16, 12)
@@ -28,9 +31,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
-def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
+def seen(
+    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store)
+    output = output_on(request.param, CLIENT, store, server=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 

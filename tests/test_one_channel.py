@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from one_channel_arrays import ARRAYS, COUNT, SIZE
 from scripts import output_on
 from stores import write_split
 from zarrfeed import ZarrSequence
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 CLIENT = Path(__file__).with_name("one_channel_client.py")
 BATCH_SIZES = (1, SIZE[0], 16)
@@ -47,9 +50,11 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
-def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
+def seen(
+    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store)
+    output = output_on(request.param, CLIENT, store, server=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert result.keys() == set(CASES)
     return result

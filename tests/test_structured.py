@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -17,6 +17,9 @@ from stores import write_split
 from structured_arrays import ARRAYS
 from transforms import add_edges, edges, heavier_edges, only_edges, with_edges
 from zarrfeed import FrontEnd, StoreError, WorkerError, ZarrSequence
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 CLIENT = Path(__file__).with_name("structured_client.py")
 INPUTS = {"rgb": "image", "elevation": "depth"}
@@ -294,9 +297,11 @@ def test_a_third_part_needs_no_telling_name(store: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
-def seen(request: pytest.FixtureRequest, store: Path) -> dict[str, Any]:
+def seen(
+    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store)
+    output = output_on(request.param, CLIENT, store, server=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 
