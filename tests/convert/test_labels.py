@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import SourceError
+from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_convert.decoding.pixels import Pixels
 from zarrfeed_convert.labels import Labels, parse_classes
 from zarrfeed_convert.mask_ids import mask_ids
 from zarrfeed_convert.mask_map import MaskMap, parse_mask_map
-from zarrfeed_convert.planning.classes import about_instances, labels_of_values
+from zarrfeed_convert.planning.class_advice import about_instances, about_sparse_ids
+from zarrfeed_convert.planning.classes import labels_of_values
 
 RED, BLUE = [255, 0, 0], [0, 0, 255]
 
@@ -245,6 +247,37 @@ def test_beyond_8_bits_255_is_an_id_like_others():
     assert len(labels.classes) == 301
     assert "--mask-map '0=0,*=1'" in about_instances(labels)
     assert about_instances(Labels(labels.classes[:200], None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "used", "said"),
+    [
+        (255, {0, 127, 254}, "--mask-map '0=0,127=1,254=2' makes it 3"),
+        (16, {0, 1, 7, 15}, "only 0, 1, 7, 15 of 16 ids have pixels"),
+        (16, {0, 1, 2, 7, 15}, ""),  # as a small part of a dataset may have
+        (10, {9}, ""),
+        (301, {0, 300}, ""),  # what to do with so many classes is told anyway
+        (40, {0, 9, 39}, "'0=0,39=1' makes it 2"),  # 9 is ignored
+    ],
+)
+def test_few_ids_far_apart_are_told_with_the_map_that_makes_them_classes(count, used, said):
+    labels = Labels(tuple(map(str, range(count))), 9 if count == 40 else None)
+    about = about_sparse_ids(labels, dict.fromkeys(used, 1))
+    assert said in "".join(decision.reason for decision in about)
+    assert bool(about) == bool(said)
+
+
+def test_the_map_that_is_advised_leads_on(tmp_path, write_pairs):
+    pairs = write_pairs(ids=(0, 127, 254))
+    report = convert(PairedFolders(*pairs), tmp_path / "o.zarr", split="train", workers=1)
+    advice = "--mask-map '0=0,127=1,254=2'"
+    assert len(report.classes) == 255
+    assert advice in str(report)
+    assert "127=1" not in (tmp_path / "o.zarr/train/zarr.json").read_text("utf-8")
+    mapped = PairedFolders(*pairs, mask_map="0=0,127=1,254=2")
+    report = convert(mapped, tmp_path / "p.zarr", split="train", workers=1)
+    assert len(report.classes) == 3
+    assert "--mask-map" not in str(report)
 
 
 def test_the_highest_of_16_bits_is_no_class_among_65536():

@@ -22,6 +22,7 @@ from zarrfeed_convert.labels import (
     parse_classes,
     smeared_by_jpeg,
 )
+from zarrfeed_convert.planning.class_advice import about_instances
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.survey_tasks import collect_values
 from zarrfeed_convert.shards.case_parts import PART_NBYTES
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from zarrfeed_convert.source import Source
 
 _SURVEYED_TOGETHER = 16
-_INSTANCES = 256  # more classes without names are probably numbers of objects
 
 
 def survey_labels(
@@ -251,35 +251,3 @@ def labels_of_values(
         )
     count = max(values, default=0) + 1
     return Labels(tuple(str(number) for number in range(count)), ignore)
-
-
-def about_instances(labels: Labels) -> str:
-    """Advise what to do with so many classes, if they are so many; else say nothing."""
-    if len(labels.classes) <= _INSTANCES:
-        return ""
-    return (
-        "; if they number objects, --mask-map '0=0,*=1' makes all of these one class; if they are "
-        "measured, such as depth, use --field depth=target:… instead of --masks"
-    )
-
-
-def about_mask_dtype(labels: Labels, *, bound: bool) -> tuple[Decision, ...]:
-    """Say where only the ignored id keeps masks from being of 8 bits.
-
-    Parameters
-    ----------
-    labels
-        The classes, and the ignored id.
-    bound
-        Whether other splits have them already, so that this one must.
-    """
-    ignore, top = labels.ignore, 255
-    if ignore is None or ignore <= top or len(labels.classes) > top + 1:
-        return ()
-    reason = f"the ignored id {ignore} is above {top}: masks take twice the memory of uint8"
-    if len(labels.classes) <= top and not bound:
-        reason += (
-            f"; {top} is free: --ignore {top}, with --mask-map {ignore}={top} if masks hold "
-            f"{ignore}, would do"
-        )
-    return (Decision("mask dtype", str(labels.dtype), reason),)

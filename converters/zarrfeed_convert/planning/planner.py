@@ -16,6 +16,7 @@ from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_kinds import require_same_kind
 from zarrfeed_convert.mask_map import shown_value
 from zarrfeed_convert.planning import classes, survey
+from zarrfeed_convert.planning.class_advice import about_mask_dtype, about_sparse_ids
 from zarrfeed_convert.planning.field_layouts import lay_out_fields
 from zarrfeed_convert.planning.layout import (
     Decision,
@@ -139,6 +140,7 @@ def plan_conversion(
     measured = measured.without(executor.failures.items)
     largest, about_decoding = _decoded_at_once(samples, executor, measured, geometry)
     measured = measured.without(executor.failures.items)
+    about_ids = about_sparse_ids(labels, surveyed or {}) if binding is None else ()
     notes = about_padding(
         settings,
         samples.fields,
@@ -175,7 +177,7 @@ def plan_conversion(
     about_order = survey.about_order(settings)
     decisions = (
         about_classes,
-        *classes.about_mask_dtype(labels, bound=binding is not None),
+        *about_mask_dtype(labels, bound=binding is not None),
         about_size,
         *_about_turned(measured),
         *_about_nodata(samples, measured),
@@ -191,7 +193,7 @@ def plan_conversion(
         decisions,
         surveyed,
         palette,
-        notes=(*notes, *about_decoding),
+        notes=(*about_ids, *notes, *about_decoding),
         ordered=settings.order == "source" or settings.tile is not None,
     )
     return plan, measured
