@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from growth.billion import billion
 from growth.opening import opening
 from growth.orders import orders
 from growth.quality import quality
@@ -65,6 +66,7 @@ def _questions(scratch: Path) -> dict[str, Callable[..., Iterator[Row]]]:
         "shards": partial(against_shards, scratch),
         "bytes": partial(against_bytes, scratch),
         "ranks": ranks,
+        "billion": billion,
         "quality": quality,
     }
 

@@ -1,6 +1,7 @@
 """Train, and be killed on the way.
 
-``python resume_client.py STORE FOLDER KILL_AFTER SAVE_FREQ``: after so many batches, never if 0.
+``python resume_client.py STORE FOLDER KILL_AFTER SAVE_FREQ [BATCH_SIZE RANK WORLD_SIZE]``: after so
+many batches, never if 0.
 Every batch that the model was trained on is a line of sample ids in FOLDER/seen; the weights at
 the end are FOLDER/weights.npy. The masks hold their sample id.
 """
@@ -43,8 +44,13 @@ class Killed(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(store: str, folder: Path, kill_after: int, save_freq: str) -> None:
-    train = zarrfeed.ZarrSequence(store, 4, seed=3, workers=2)
+def main(
+    store: str, folder: Path, kill_after: int, save_freq: str,
+    batch_size: int = 4, rank: int = 0, world_size: int = 1,
+) -> None:  # fmt: skip
+    train = zarrfeed.ZarrSequence(
+        store, batch_size, seed=3, workers=2, rank=rank, world_size=world_size
+    )
     often: Any = save_freq if save_freq == "epoch" else int(save_freq)
     with (folder / "seen").open("a") as log:
         model = traced_model(keras, Lines(log))
@@ -65,4 +71,4 @@ def main(store: str, folder: Path, kill_after: int, save_freq: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], *map(int, sys.argv[5:]))

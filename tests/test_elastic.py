@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import tracemalloc
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from zarrfeed.order.random_draws import RandomDraws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.resume_state import ResumeJournal, saved_schedule, state_of
-from zarrfeed.order.schedule import Schedule
+from zarrfeed.order.schedule import EpochRest, Schedule
 from zarrfeed.order.shuffle import IN_MEMORY
 
 if TYPE_CHECKING:
@@ -271,6 +272,33 @@ def test_a_block_shuffle_keeps_its_blocks_until_the_epoch_is_over(split: Path) -
         older = {name: value for name, value in state["schedule"].items() if name != "block"}
         with pytest.raises(ValueError, match="batch_size was 2 and is 5"):
             seq.load_state_dict({**state, "schedule": older})
+
+
+@pytest.mark.parametrize("shuffle", [True, "block", "patches", "shares"])
+def test_a_billion_samples_and_a_thousand_ranks_take_no_memory(shuffle: Any) -> None:
+    """Nothing grows with either: not with the epochs begun, nor with the rest of one."""
+    sampler = None
+    if shuffle == "patches":
+        patches = RandomPatches((4, 5), per_epoch=10**9)
+        sampler = RandomDraws(patches, cases_of([(9, 8), (7, 12)]))
+    elif shuffle == "shares":
+        sampler = random_patches(10**9)
+    last = Schedule(
+        range(10**9), 32, shuffle=True if sampler else shuffle, block=32, seed=0,
+        drop_remainder=False, rank=1023, world_size=1024, sampler=sampler,
+        rest=EpochRest(2, 12_345 * 32 * 768, 32),
+    )  # fmt: skip
+    last.batch_ids(0, 0)  # what NumPy loads once
+    tracemalloc.start()
+    try:
+        for epoch in range(4):
+            for batch in (last.grid(epoch).first, last.batches // 2, last.batches - 1):
+                size = last.batch_ids(epoch, batch).size
+                assert size == 32 or batch == last.batches - 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1e6
 
 
 # -- sequences ----------------------------------------------------------------------------------

@@ -232,7 +232,8 @@ def test_a_pixel_is_found_as_in_a_list_of_all_pixels(tiles: int, column: int) ->
     pixels = ClassPixels(array)
     every = [(tile, n) for tile, count in enumerate(array[:, column]) for n in range(count)]
     assert pixels.totals[column] == len(every)
-    assert [pixels.find(column, nth) for nth in range(len(every))] == every
+    found = pixels.find(np.full(len(every), column), np.arange(len(every)))
+    assert [*zip(*(part.tolist() for part in found), strict=True)] == every
     half = range(len(array) // 3, len(array))
     inside = [place for place in every if place[0] in half]
     assert pixels.total_in(half, column) == len(inside)

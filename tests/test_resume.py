@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,9 @@ def test_what_is_no_state_is_named(split: Path, state: dict[str, Any]) -> None:
 
 def test_a_batch_that_does_not_exist_is_named(split: Path) -> None:
     seq = ZarrSequence(split, 4)
-    with pytest.raises(ValueError, match=r"batch 6 of epoch 0: needed .* 0 to 5"):
+    with pytest.raises(
+        ValueError, match=r"batch 6 of epoch 0, at place 24 of 22: needed .* 0 to 5"
+    ):
         seq.load_state_dict({**seq.state_dict(), "batch": 6})
 
 
@@ -170,6 +174,46 @@ def train(backend: str, store: Path, folder: Path, kill_after: int, save_freq: s
     ).returncode  # fmt: skip
 
 
+def train_ranks(
+    backend: str, store: Path, run: Path, kill_after: int, batch_size: int, world_size: int
+) -> list[list[int]]:
+    """Let every rank go on with the weights and the journal of the run before.
+
+    Returns
+    -------
+    list
+        The samples of each step, of all ranks.
+    """
+    folders = [run / f"{rank} of {world_size}" for rank in range(world_size)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        if (run / "backup").exists():
+            shutil.copytree(run / "backup", folder / "backup")
+    environment = {
+        **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path),
+    }  # fmt: skip
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(CLIENT), str(store), str(folder), str(kill_after), "1",
+             str(batch_size), str(rank), str(world_size)],
+            env=environment,
+        )
+        for rank, folder in enumerate(folders)
+    ]  # fmt: skip
+    try:
+        for process in started:
+            assert process.wait(timeout=240) == (-9 if kill_after else 0)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    if kill_after:
+        shutil.rmtree(run / "backup", ignore_errors=True)
+        shutil.copytree(folders[-1] / "backup", run / "backup")
+    steps = zip(*map(lines, folders), strict=True)
+    return [[int(sample) for share in step for sample in share.split()] for step in steps]
+
+
 def lines(folder: Path) -> list[str]:
     return (folder / "seen").read_text().splitlines()
 
@@ -214,6 +258,20 @@ def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weight
     weights = np.load(run / "weights.npy")
     assert np.array_equal(weights, np.load(folder / "whole" / "weights.npy"))
     assert not (run / "backup").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
+def test_two_processes_that_were_killed_are_followed_by_three_and_by_one(tmp_path: Path) -> None:
+    """Within one epoch of 22 samples: 4 by two ranks, 6 by three, and the rest by one."""
+    store = write_split(tmp_path / "s", traced_pixels(22))
+    run = tmp_path / "run"
+    steps = train_ranks("torch", store, run, 1, batch_size=2, world_size=2)
+    steps += train_ranks("torch", store, run, 1, batch_size=2, world_size=3)
+    steps += train_ranks("torch", store, run, 0, batch_size=7, world_size=1)
+    sizes = [4, 6, 7, 5, *[7, 7, 7, 1] * 2]  # of three epochs
+    assert [len(step) for step in steps] == sizes
+    for epoch in (steps[:4], steps[4:8], steps[8:]):
+        assert sorted(sample for step in epoch for sample in step) == list(range(22))
 
 
 # Keras' own saving of weights, on TensorFlow.
@@ -270,6 +328,47 @@ def test_a_short_epoch_takes_no_step_without_a_batch(
     )
     assert steps == resumed == 3 * BATCHES
     assert np.array_equal(weights, same)
+
+
+@saves
+@pytest.mark.parametrize("stops", [[(4, 2)], [(4, 2), (3, 1)], [(2, 9), (4, 5)]], ids=str)
+def test_a_run_of_other_batches_goes_on_within_the_epoch(
+    split: Path, tmp_path: Path, stops: list[tuple[int, int]]
+) -> None:
+    """The last batch of this epoch is partial; those of the others are full."""
+    log: list[list[int]] = []
+    for batch_size, stop_after in [*stops, (5, 0)]:
+        keras.utils.set_random_seed(1)
+        model = traced_model(keras, log)
+        steps = 0
+
+        def interrupt(batch: int, logs: Any, stop_after: int = stop_after) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == stop_after:
+                raise InterruptedFitError
+
+        with (
+            ZarrSequence(split, batch_size, seed=3, subset=slice(20), workers=1) as seq,
+            pytest.raises(InterruptedFitError) if stop_after else nullcontext(),
+        ):
+            history = model.fit(
+                seq,
+                epochs=3,
+                verbose=0,
+                callbacks=[
+                    keras.callbacks.BackupAndRestore(str(tmp_path), save_freq=1),
+                    ResumeCallback(seq, tmp_path),
+                    keras.callbacks.LambdaCallback(on_train_batch_end=interrupt),
+                ],
+            )
+            assert seq.epoch == 3
+            assert len(history.epoch) == 2 if stops[0] == (2, 9) else 3
+    samples = [sample for batch in log for sample in batch]
+    assert len(samples) == 60
+    for epoch in range(3):
+        assert sorted(samples[20 * epoch :][:20]) == list(range(20))
+    assert int(model.optimizer.iterations.numpy()) == len(log)
 
 
 @saves

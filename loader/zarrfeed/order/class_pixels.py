@@ -26,18 +26,23 @@ class ClassPixels:
 
     Attributes
     ----------
+    counts
+        See above.
     totals
         (K,) int64: pixels of each class in all tiles.
 
     Examples
     --------
     >>> pixels = ClassPixels(np.array([[0, 2], [3, 0], [1, 4]], np.uint32))
-    >>> pixels.totals.tolist(), pixels.find(1, 3)
-    ([4, 6], (2, 1))
+    >>> pixels.totals.tolist()
+    [4, 6]
+    >>> tile, nth = pixels.find(np.array([1]), np.array([3]))
+    >>> tile.tolist(), nth.tolist()
+    ([2], [1])
     """
 
     def __init__(self, counts: NDArray[np.unsignedinteger]) -> None:
-        self._counts = counts
+        self.counts = counts
         # A part at a time, because NumPy converts what it sums to int64 first.
         parts = [counts[start : start + _PART] for start in range(0, len(counts), _PART)]
         blocks = [
@@ -47,37 +52,44 @@ class ClassPixels:
         self._ends = np.cumsum(np.concatenate(blocks), axis=0)
         self.totals: NDArray[np.int64] = self._ends[-1]
 
-    def find(self, column: int, nth: int) -> tuple[int, int]:
-        """Find a pixel.
+    def find(
+        self, columns: NDArray[np.int64], nth: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find pixels.
 
         Parameters
         ----------
-        column
-            Number of the class among those counted.
+        columns
+            (m,) int64: numbers of classes among those counted.
         nth
-            Number of the pixel, from 0 to ``totals[column] - 1``.
+            (m,) int64: numbers of pixels, from 0 to ``totals[column] - 1``.
 
         Returns
         -------
         tile, nth
-            Number of the tile, and number of the pixel among those of the class in it.
+            (m,) int64 each: number of the tile, and number of the pixel among those of the class in
+            it.
         """
-        ends = self._ends[:, column]
-        block = int(np.searchsorted(ends, nth, side="right"))
-        start = block * _BLOCK
-        within, rest = self._find(
-            start, start + _BLOCK, column, nth - (ends[block - 1] if block else 0)
-        )
-        return start + within, rest
+        block = np.empty(columns.size, np.int64)
+        for column in set(columns.tolist()):
+            of_it = columns == column
+            block[of_it] = np.searchsorted(self._ends[:, column], nth[of_it], side="right")
+        rest = nth - np.where(block > 0, self._ends[block - 1, columns], 0)
+        tiles = np.minimum(block[:, None] * _BLOCK + np.arange(_BLOCK), len(self.counts) - 1)
+        ends = np.cumsum(self.counts[tiles, columns[:, None]], axis=1, dtype=np.int64)
+        within = (ends <= rest[:, None]).sum(axis=1)
+        before = np.where(within > 0, ends[np.arange(within.size), within - 1], 0)
+        return block * _BLOCK + within, rest - before
 
     def find_in(self, tiles: range, column: int, nth: int) -> tuple[int, int]:
-        """Find the n-th pixel of a class in some neighbouring tiles; see :meth:`find`."""
-        within, rest = self._find(tiles.start, tiles.stop, column, nth)
-        return tiles.start + within, rest
+        """Find the n-th pixel of one class in some neighbouring tiles; see :meth:`find`."""
+        ends = np.cumsum(self.counts[tiles.start : tiles.stop, column], dtype=np.int64)
+        tile = int(np.searchsorted(ends, nth, side="right"))
+        return tiles.start + tile, int(nth - (ends[tile - 1] if tile else 0))
 
     def total_in(self, tiles: range, column: int) -> int:
         """Count the pixels of a class in some neighbouring tiles."""
-        return int(self._counts[tiles.start : tiles.stop, column].sum(dtype=np.int64))
+        return int(self.counts[tiles.start : tiles.stop, column].sum(dtype=np.int64))
 
     def cases_with(self, column: int, first: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Return the numbers of the cases that contain a class.
@@ -89,10 +101,5 @@ class ClassPixels:
         first
             (M,) int64: number of each case's first tile.
         """
-        present = np.logical_or.reduceat(self._counts[:, column] > 0, first)
+        present = np.logical_or.reduceat(self.counts[:, column] > 0, first)
         return np.flatnonzero(present).astype(np.uint32)
-
-    def _find(self, start: int, stop: int, column: int, nth: int) -> tuple[int, int]:
-        ends = np.cumsum(self._counts[start:stop, column], dtype=np.int64)
-        tile = int(np.searchsorted(ends, nth, side="right"))
-        return tile, int(nth - (ends[tile - 1] if tile else 0))

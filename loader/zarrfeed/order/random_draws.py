@@ -102,14 +102,14 @@ class RandomDraws:
         draws["tile"] = draws["label"] = FREE
         if self._pixels is not None:
             chosen = self._forced.at(places, after=epoch * self.length)
-            for row in np.flatnonzero(chosen >= 0).tolist():
-                column = int(chosen[row])
-                tile, nth = self._pixel(self._pixels, column, words[row])
-                case[row] = np.searchsorted(self._first, tile, side="right") - 1
-                draws["tile"][row] = cases.first_tile[case[row]] + tile - self._first[case[row]]
-                draws["label"][row], draws["nth"][row] = self._labels[column], nth
-                draws["pixels"][row] = self._pixels.total_in(range(tile, tile + 1), column)
-                origin[row] = self._around(words[row, _WORDS:])
+            rows = np.flatnonzero(chosen >= 0)
+            columns, those = chosen[rows], words[rows]
+            tile, nth = self._forced_pixels(self._pixels, columns, those)
+            case[rows] = of = np.searchsorted(self._first, tile, side="right") - 1
+            draws["tile"][rows] = cases.first_tile[of] + tile - self._first[of]
+            draws["label"][rows], draws["nth"][rows] = self._labels[columns], nth
+            draws["pixels"][rows] = self._pixels.counts[tile, columns]
+            origin[rows] = self._around(those[:, _WORDS:])
         cases.put_into(draws, case)
         draws["origin"] = origin
         draws["orientation"] = random_orientations(
@@ -143,12 +143,21 @@ class RandomDraws:
             return sizes
         return np.maximum(sizes - np.array(self._patches.size, np.int64) + 1, 1)
 
-    def _pixel(
+    def _forced_pixels(
+        self, pixels: ClassPixels, columns: NDArray[np.int64], words: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw pixels of classes: their tiles, and their numbers among those of the class there."""
+        if not self._with:
+            return pixels.find(columns, below(words[:, 0], pixels.totals[columns]))
+        drawn = zip(columns.tolist(), words, strict=True)
+        found = [self._pixel_of_case(pixels, column, of) for column, of in drawn]
+        tile, nth = np.array(found, np.int64).reshape(-1, 2).T
+        return tile, nth
+
+    def _pixel_of_case(
         self, pixels: ClassPixels, column: int, words: NDArray[np.uint64]
     ) -> tuple[int, int]:
-        """Draw a pixel of a class: its tile, and its number among those of the class in it."""
-        if not self._with:
-            return pixels.find(column, int(below(words[:1], pixels.totals[column])[0]))
+        """Draw a case that contains a class, then one of its pixels."""
         case = int(self._with[column][below(words[:1], self._with[column].size)[0]])
         first = int(self._first[case])
         tiles = range(first, first + int(self._cases.tiles[case]))
@@ -156,7 +165,7 @@ class RandomDraws:
         return pixels.find_in(tiles, column, int(below(words[1:2], total)[0]))
 
     def _around(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Draw where a patch begins, relative to a pixel that it must contain."""
+        """Draw where patches begin, relative to a pixel that each must contain."""
         size = np.array(self._patches.size, np.int64)
         centre = -(size // 2)
         # The pixel stays inside if the patch begins from size - 1 before it to the pixel itself.
