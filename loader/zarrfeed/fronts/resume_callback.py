@@ -31,8 +31,9 @@ class ResumeCallback(SequenceCallback):
     the sequence to the batch after the last one that the restored weights have seen. The restored
     optimizer knows its step, so that weights and data always agree, whenever the kill came.
 
-    The first epoch after a restart has only the remaining batches. The journal is removed when
-    training is complete.
+    The first epoch after a restart has only the remaining batches. They may be shared by another
+    number of ranks, or have another size; see :meth:`ZarrSequence.load_state_dict`. The journal is
+    removed when training is complete.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class ResumeCallback(SequenceCallback):
     NotImplementedError
         Keras is tf_keras; the callback needs Keras 3.
     ValueError
-        When training begins: the journal was written by a sequence with other batches.
+        When training begins: the journal was written by a sequence with another order of samples.
 
     Notes
     -----

@@ -106,8 +106,8 @@ def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
     differing = list(differences(theirs, ours))
     if differing:
         raise ValueError(
-            f"the state was saved by a sequence of other batches: {'; '.join(differing)}. Use the "
-            "same arguments, or start again without the state"
+            "the state was saved by a sequence with another order of samples: "
+            f"{'; '.join(differing)}. Use the same arguments, or start again without the state"
             f"{look_up('resume')}"
         )
     sampler = schedule.sampler
@@ -213,7 +213,7 @@ class ResumeJournal:
         Raises
         ------
         ValueError
-            The journal was written by a sequence with other batches.
+            The journal was written by a sequence with another order of samples.
         """
         before = [entry for entry in self.entries if entry["step"] <= step]
         if not before:
