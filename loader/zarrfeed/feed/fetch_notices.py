@@ -37,17 +37,21 @@ class FetchNotices:
     ----------
     batch_spec
         How a batch is made.
-    window
-        Number of batches that are under way together.
     """
 
     batch_spec: BatchSpec
-    window: int
     _connection: Connection | None = None
     _limited: bool = False
 
-    def begin(self, schedule: Schedule, epoch: int, batch: int) -> None:
+    def begin(self, schedule: Schedule, epoch: int, batch: int, *, workers: int) -> None:
         """Say what a pass reads, unless all of it is there.
+
+        Parameters
+        ----------
+        schedule, epoch, batch
+            Which samples are in which batch, and the first batch of the pass.
+        workers
+            Number of workers, each of which reads one batch at a time.
 
         Raises
         ------
@@ -72,7 +76,7 @@ class FetchNotices:
         if patches is not None and patches.finds_classes and MASK not in fields:
             fields.append(MASK)
         parts = [PlanPart(str(each.split.path), each.first, each.stop) for each in rows]
-        plan = Plan(schedule, patches, tuple(fields), tuple(parts), self.window)
+        plan = Plan(schedule, patches, tuple(fields), tuple(parts), max(1, workers))
         self._connection.plan(pickle.dumps(plan), epoch, batch)
         self._limited = limited
 

@@ -75,7 +75,7 @@ class Stream:
         self.split, schedule, self.batch_spec = open_request(request)
         self._sharing = Sharing(str(self.split.path), schedule, request.requested_rank, detect_rank)
         self.position = Position(self._sharing, random=bool(request.transforms))
-        self._notices = FetchNotices(self.batch_spec, request.max_queue_size)
+        self._notices = FetchNotices(self.batch_spec)
         self._feeder: Feeder | None = None
         self._maker: BatchMaker | None = None
         self._maker_lock = threading.Lock()
@@ -124,7 +124,7 @@ class Stream:
         with self._maker_lock:
             current = self.position.begin(schedule, peek_limit, feeder.tally)
         ticket = feeder.begin(schedule, current.epoch, current.next)
-        self._notices.begin(schedule, current.epoch, current.next)
+        self._notices.begin(schedule, current.epoch, current.next, workers=self.request.workers)
         try:
             while not current.complete:
                 yield nest(self._next(feeder, ticket, current))  # without keeping a reference

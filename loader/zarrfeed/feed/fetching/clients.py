@@ -276,8 +276,8 @@ class Clients:
         if needed > limit:
             raise StoreError(
                 f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches that "
-                f"are under way together, got {limit:,}: raise cache_limit, or lower "
-                f"max_queue_size, the number of workers or batch_size{look_up('cache-limit')}"
+                f"are read together, got {limit:,}: raise cache_limit, or lower the number of "
+                f"workers or batch_size{look_up('cache-limit')}"
             )
 
     def _chunks_of(self, mirror: Mirror, field: str) -> ChunkBlocks:

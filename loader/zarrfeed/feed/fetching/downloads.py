@@ -164,6 +164,7 @@ class Downloads:
                 if not missing.size:
                     return
                 self._refuse_wrong(mirror, missing)
+                self._order_until(missing)
                 fetch = plan.require(blocks)
                 if fetch is None:  # until somebody has read what can go
                     self._changed.clear()
@@ -208,6 +209,13 @@ class Downloads:
     def mirror_of(self, block: int) -> Mirror:
         """Return the mirror that has a block."""
         return next(m for m in reversed(self.mirrors) if m.first <= block)
+
+    def _order_until(self, blocks: NDArray[np.int64]) -> None:
+        """Order what the plan says until blocks are needed, so that what it spares stays."""
+        until = self.plan.due_by(blocks)
+        if self.plan.limit is not None and until is not None:
+            while fetch := self.plan.next_fetch(until):
+                self.carry_out(fetch)
 
     def _order_ahead(self) -> None:
         most = _ORDERED_BLOCKS

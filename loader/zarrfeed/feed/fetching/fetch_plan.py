@@ -214,8 +214,18 @@ class FetchPlan:
 
     # -- what to do -------------------------------------------------------------------------------
 
-    def next_fetch(self) -> Fetch | None:
+    def due_by(self, blocks: NDArray[np.int64]) -> int | None:
+        """Return the time until which blocks are needed; None if not all are known to be."""
+        due = int(self._due(blocks, from_place=True).max(initial=0))
+        return due if due < NEVER else None
+
+    def next_fetch(self, until: int = NEVER) -> Fetch | None:
         """Return the next blocks to fetch that readers will need.
+
+        Parameters
+        ----------
+        until
+            The time until which they are needed.
 
         Returns
         -------
@@ -227,6 +237,8 @@ class FetchPlan:
             if exchange.overdue:  # the reader has required what it needed
                 self._exchanges.popleft()
                 continue
+            if exchange.time > until:
+                return None
             missing = exchange.blocks[~(self.present | self.coming)[exchange.blocks]]
             evicted = self._make_room(missing, exchange)
             if evicted is None:

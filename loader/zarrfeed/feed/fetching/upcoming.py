@@ -63,7 +63,7 @@ class Plan:
     parts
         The mirrors that the rows are in. Other rows are in local stores.
     window
-        Number of batches that are under way together.
+        Number of batches that are read at the same time.
     """
 
     schedule: Schedule
@@ -155,7 +155,7 @@ class Upcoming:
         self.uses.append(at, block, int(batch[-1]) + 1 if batch.size else first)
 
     def widest(self, nbytes: NDArray[np.int64]) -> int:
-        """Return the largest number of bytes that batches need together that are under way.
+        """Return the largest number of bytes that batches need that are read at the same time.
 
         Parameters
         ----------
