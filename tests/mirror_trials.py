@@ -50,8 +50,8 @@ class TrialMirror:
 
     Attributes
     ----------
-    required
-        How often blocks were asked for.
+    required, indexed
+        How often blocks, and how often indexes, were asked for.
     before_require
         Called with the blocks before they arrive.
     """
@@ -76,7 +76,14 @@ class TrialMirror:
         BlockTable.create(table_path(folder), self.files)
         self.table = BlockTable.open(table_path(folder), self.files, writable=True)
         self.table.announce(evicts=True)
-        self.required = 0
+        self.index_starts = [
+            size - layout.chunks_per_shard * 16 - 4
+            for layout, sizes in zip(
+                layouts.values(), np.split(np.array(nbytes), len(layouts)), strict=True
+            )
+            for size in sizes.tolist()
+        ]
+        self.required = self.indexed = 0
         self.before_require: Callable[[NDArray[np.int64]], None] = lambda blocks: None
 
     @property
@@ -91,24 +98,36 @@ class TrialMirror:
         self.before_require(blocks)
         self.deliver(blocks)
 
+    def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
+        assert folder == self.folder
+        self.indexed += 1
+        for file in files.tolist():
+            start = self.index_starts[file]
+            self._copy(file, start, int(self.files.nbytes[file]) - start)
+            self.table.indexed[file] = 1
+
     def whole(self, folder: Path, array: str) -> None:
         assert (folder / array).is_dir()
 
     def deliver(self, blocks: Iterable[int], change: Callable[[bytes], bytes] = bytes) -> None:
         numbers = np.fromiter(blocks, np.int64)
         for block in numbers[~self.table.present(numbers)].tolist():
-            place = self.files.place_of(block)
-            path = self.paths[place.file]
-            target = self.folder / path
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    file.truncate(self.files.nbytes[place.file])
-            with (self.original / path).open("rb") as source, target.open("r+b") as file:
-                source.seek(place.offset)
-                file.seek(place.offset)
-                file.write(change(source.read(place.nbytes)))
+            self._copy(*self.files.place_of(block), change)
         self.table.arrive(numbers)
+
+    def _copy(
+        self, number: int, offset: int, nbytes: int, change: Callable[[bytes], bytes] = bytes
+    ) -> None:
+        path = self.paths[number]
+        target = self.folder / path
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                file.truncate(self.files.nbytes[number])
+        with (self.original / path).open("rb") as source, target.open("r+b") as file:
+            source.seek(offset)
+            file.seek(offset)
+            file.write(change(source.read(nbytes)))
 
     def evict(self, blocks: Iterable[int]) -> None:
         numbers = np.fromiter(blocks, np.int64)
@@ -116,9 +135,12 @@ class TrialMirror:
         self.table.evict(numbers)
         for block in going:
             place = self.files.place_of(block)
+            end = place.offset + place.nbytes
+            if self.table.indexed[place.file]:
+                end = min(end, self.index_starts[place.file])
             with (self.folder / self.paths[place.file]).open("r+b") as file:
                 file.seek(place.offset)
-                file.write(b"\0" * place.nbytes)
+                file.write(b"\0" * max(0, end - place.offset))
 
 
 class DeadMirror(TrialMirror):

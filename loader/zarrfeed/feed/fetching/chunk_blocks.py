@@ -13,7 +13,7 @@ import numpy as np
 
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.store.chunk_table import read_table, table_ranges
+from zarrfeed.store.chunk_table import read_table
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 
 if TYPE_CHECKING:
@@ -41,44 +41,61 @@ class ChunkBlocks:
         shape = self._layout.shards, self._layout.chunks_in_use
         require_memory(mirror.folder, 8 * shape[0] * shape[1], "the blocks of all chunks")
         self._known = np.zeros(shape[0], np.bool_)
+        self._loading: dict[int, asyncio.Task[None]] = {}
+        self._lanes = asyncio.Semaphore(_AT_ONCE)
         # Within the file, of no chunk that was never written. Takes memory when written to.
         self._first = np.zeros(shape, np.uint32)
         self._stop = np.zeros(shape, np.uint32)
 
-    async def load(self, rows: NDArray[np.int64]) -> None:
-        """Read the indexes of the shards that hold rows.
+    async def load(self, shards: NDArray[np.int64]) -> None:
+        """Read the indexes of shards, and keep them in the mirror.
+
+        Parameters
+        ----------
+        shards
+            (n,) int64: numbers of shards, repeated or not.
 
         Raises
         ------
         ReadError
             One cannot be read, or is damaged.
         """
-        shards = np.unique(rows // self._layout.shard_rows)
-        lanes = asyncio.Semaphore(_AT_ONCE)
+        shards = np.unique(shards)
+        loop = asyncio.get_running_loop()
+        for shard in shards[~self._known[shards]].tolist():
+            if shard not in self._loading:
+                task = self._loading[shard] = loop.create_task(self._load_one(shard))
+                task.add_done_callback(lambda _, shard=shard: self._loading.pop(shard))
+        await asyncio.gather(
+            *(asyncio.shield(self._loading[s]) for s in shards.tolist() if s in self._loading)
+        )
 
-        async def load_one(shard: int) -> None:
-            async with lanes:
-                await self._load_one(shard)
-
-        new = shards[~self._known[shards]].tolist()
-        await asyncio.gather(*(load_one(shard) for shard in new))
+    async def load_rows(self, rows: NDArray[np.int64]) -> None:
+        """Read the indexes of the shards that hold rows, as :meth:`load`."""
+        await self.load(rows // self._layout.shard_rows)
 
     async def _load_one(self, shard: int) -> None:
         mirror, layout = self._mirror, self._layout
         assert mirror.files is not None
-        assert layout.index is not None
         file, chunks = self._file + shard, layout.chunks_per_shard
-        size = mirror.files.nbytes[file : file + 1]
-        start, stop = table_ranges(layout.index, chunks=chunks, sizes=size)
-        found = await mirror.store.read_range(mirror.key_of(file), int(start[0]), int(stop[0]))
-        data = np.frombuffer(memoryview(found.data), np.uint8)
+        size = int(mirror.files.nbytes[file])
+        place = mirror.index_of(file)
+        data = mirror.kept_index(file)
+        if data is None:
+            async with self._lanes:
+                found = await mirror.store.read_range(mirror.key_of(file), *place)
+            data = bytes(memoryview(found.data))
+        assert layout.index is not None
         try:
-            offset, nbytes = read_table(data, layout.index, chunks=chunks, size=int(size[0]))
+            offset, nbytes = read_table(
+                np.frombuffer(data, np.uint8), layout.index, chunks=chunks, size=size
+            )
         except ValueError as error:
             raise ReadError(
                 f"{mirror.url}/{mirror.key_of(file)}: {error}: upload the file again"
                 f"{look_up('damaged-store')}"
             ) from error
+        mirror.keep_index(file, data)
         used = layout.chunks_in_use
         there = (offset >= 0) & (nbytes > 0)
         ends = np.where(there, (offset + nbytes - 1) // BLOCK_NBYTES + 1, 0)

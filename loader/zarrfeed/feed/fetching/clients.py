@@ -13,6 +13,8 @@ import pickle
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from zarrfeed.errors import ReadError, StoreError, ZarrfeedError, look_up
 from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
 from zarrfeed.feed.fetching.mirror import Mirror
@@ -79,6 +81,7 @@ class Clients:
         self._answers: dict[str, Callable[[_Request], Awaitable[Message | None]]] = {
             "open": self._open,
             "require": self._require,
+            "indexes": self._indexes,
             "whole": self._fetch_whole,
             "plan": self._plan,
             "at": self._at,
@@ -163,6 +166,8 @@ class Clients:
             if mirror is None:
                 mirror = await asyncio.to_thread(Mirror, folder, found, store)
                 self._space.opened(folder.parent)
+                if mirror.table is not None:
+                    mirror.table.announce(evicts=self._space.limit is not None)
                 self._downloads.add(mirror)
                 self._mirrors[str(folder)] = mirror
         mirror.store = store  # the latest credentials
@@ -179,6 +184,20 @@ class Clients:
         blocks = numbers_of(content, below=mirror.files.blocks)
         self._space.make_way(int(mirror.files.nbytes_of(blocks).sum()))
         await self._downloads.require(client, mirror, blocks)
+        return {}
+
+    async def _indexes(self, request: _Request) -> Message:
+        mirror = request.client.mirrors[request.message["folder"]]
+        if mirror.files is None or mirror.table is None:
+            raise ValueError("no blocks")
+        files = numbers_of(request.content, below=mirror.files.files)
+        fields, shards = np.divmod(files, mirror.files.shards)
+        await asyncio.gather(
+            *(
+                self._chunks_of(mirror, mirror.files.fields[field]).load(shards[fields == field])
+                for field in np.unique(fields).tolist()
+            )
+        )
         return {}
 
     async def _fetch_whole(self, request: _Request) -> Message:
@@ -239,7 +258,7 @@ class Clients:
         ):
             await self._begin(client, content, epoch, batch)
         else:
-            self._downloads.plan.advance(client, number)
+            self._downloads.advance(client, number)
             self._go_on(client)
         return {}
 
@@ -309,9 +328,8 @@ class Clients:
         if client.upcoming is not None:
             number = client.upcoming.number_of(epoch, batch)
             if number is not None and number > client.upcoming.uses.position:
-                self._downloads.plan.advance(client, number)
                 self._space.moved(client)
-                self._downloads.pump()
+                self._downloads.advance(client, number)
                 self._go_on(client)
 
     async def _counters(self, _: _Request) -> Message:

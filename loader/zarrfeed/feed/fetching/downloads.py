@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ _MOST_BLOCKS = 16  # of a request
 _MOST_BLOCKS_IN_NEED = 4  # while somebody waits
 _ORDERED_BLOCKS = 256  # that are ordered ahead of the requests
 _PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
+_LOOK_EVERY_S = 0.5
+_PATIENCE_S = 1.0  # until something goes that the plan would keep
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -157,6 +160,8 @@ class Downloads:
         plan, blocks = self.plan, local + mirror.first
         plan.pin(name, blocks)
         self._require_room(mirror, blocks)
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _PATIENCE_S
         self._waiting += 1
         try:
             while True:
@@ -164,11 +169,12 @@ class Downloads:
                 if not missing.size:
                     return
                 self._refuse_wrong(mirror, missing)
-                self._order_until(missing)
+                if not self._ordered_in_time(missing) and loop.time() < patience:
+                    await self._change(_LOOK_EVERY_S)  # the readers go on, and let blocks go
+                    continue
                 fetch = plan.require(blocks)
                 if fetch is None:  # until somebody has read what can go
-                    self._changed.clear()
-                    await self._changed.wait()
+                    await self._change(_LOOK_EVERY_S)
                     continue
                 waiter = _Waiter(missing.size)
                 for block in missing.tolist():
@@ -184,6 +190,12 @@ class Downloads:
         """Let the blocks go that somebody required last."""
         self.plan.unpin(name)
         self._changed.set()
+
+    def advance(self, name: Hashable, batch: int) -> None:
+        """Note that a reader has gone on to a batch."""
+        self.plan.advance(name, batch)
+        self._changed.set()
+        self.pump()
 
     def carry_out(self, fetch: Fetch, queue: _Queue | None = None) -> None:
         """Let blocks go, and queue others."""
@@ -210,12 +222,27 @@ class Downloads:
         """Return the mirror that has a block."""
         return next(m for m in reversed(self.mirrors) if m.first <= block)
 
-    def _order_until(self, blocks: NDArray[np.int64]) -> None:
-        """Order what the plan says until blocks are needed, so that what it spares stays."""
-        until = self.plan.due_by(blocks)
-        if self.plan.limit is not None and until is not None:
-            while fetch := self.plan.next_fetch(until):
-                self.carry_out(fetch)
+    def _ordered_in_time(self, blocks: NDArray[np.int64]) -> bool:
+        """Order what the plan says until blocks are needed, so that what it spares stays.
+
+        Returns
+        -------
+        bool
+            False if blocks are in the plan, but cannot come before readers have gone on.
+        """
+        plan = self.plan
+        until = plan.due_by(blocks)
+        if plan.limit is None or until is None:
+            return True
+        while fetch := plan.next_fetch(until):
+            self.carry_out(fetch)
+        return bool((plan.present | plan.coming)[blocks].all())
+
+    async def _change(self, seconds: float) -> None:
+        """Wait until something has come, or may go."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
 
     def _order_ahead(self) -> None:
         most = _ORDERED_BLOCKS

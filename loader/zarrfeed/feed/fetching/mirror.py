@@ -20,6 +20,7 @@ from zarrfeed.feed.fetching.mirror_folder import (
     shard_paths,
     write_about,
 )
+from zarrfeed.store.chunk_table import table_ranges
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.block_table import UNKNOWN, WHOLE, BlockTable
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _OPEN_FILES = 256
 _HASHED_NBYTES = 1 << 20
+_PAGE = 4096  # least part of a file that can be a hole
 
 
 class Mirror:
@@ -108,6 +110,31 @@ class Mirror:
         if self.listing is not None:
             return [one.key for one in self.listing if one.key.startswith(f"{array}/")]
         return [f"{array}/{name}" for name in files_of(self.split.layouts[array])]
+
+    def index_of(self, file: int) -> tuple[int, int]:
+        """Return where a file has the table of its chunks: first byte, and the one after."""
+        assert self.files is not None
+        layout = self.split.layouts[self.files.field_and_shard(file)[0]]
+        assert layout.index is not None
+        start, stop = table_ranges(
+            layout.index, chunks=layout.chunks_per_shard, sizes=self.files.nbytes[[file]]
+        )
+        return int(start[0]), int(stop[0])
+
+    def kept_index(self, file: int) -> bytes | None:
+        """Return the table of a file's chunks, if it is there."""
+        assert self.table is not None
+        if not self.table.indexed[file]:
+            return None
+        start, stop = self.index_of(file)
+        return os.pread(self._descriptor(file), stop - start, start)
+
+    def keep_index(self, file: int, data: bytes) -> None:
+        """Write the table of a file's chunks, which stays when blocks go."""
+        assert self.table is not None
+        if not self.table.indexed[file]:
+            self.write(file, self.index_of(file)[0], data)
+            self.table.indexed[file] = 1
 
     def write(self, file: int, offset: int, data: bytes) -> None:
         """Write bytes of a file.
@@ -195,6 +222,7 @@ class Mirror:
         complete = np.flatnonzero(self.table.missing == 0).tolist()
         self.table.evict(np.arange(self.files.blocks))
         self.table.verified[:] = UNKNOWN
+        self.table.indexed[:] = 0
         self.unchecked = set(complete)
 
     def _drop_leftovers(self) -> None:
@@ -211,8 +239,18 @@ class Mirror:
                     self._punch(file, (start - int(blocks[0])) * BLOCK_NBYTES, stop - start)
 
     def _punch(self, file: int, offset: int, blocks: int) -> None:
-        with suppress(OSError):  # who has a limit has checked that this works
-            punch(self._descriptor(file), offset, blocks * BLOCK_NBYTES)
+        """Make a hole of blocks, except where the index is."""
+        assert self.table is not None
+        end = offset + blocks * BLOCK_NBYTES
+        if self.table.indexed[file]:
+            start, stop = self.index_of(file)
+            if start:
+                end = min(end, start // _PAGE * _PAGE)
+            else:
+                offset = max(offset, -(-stop // _PAGE) * _PAGE)
+        if end > offset:
+            with suppress(OSError):  # who has a limit has checked that this works
+                punch(self._descriptor(file), offset, end - offset)
 
 
 def _runs(blocks: NDArray[np.int64]) -> list[tuple[int, int]]:

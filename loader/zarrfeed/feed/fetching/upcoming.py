@@ -147,8 +147,8 @@ class Upcoming:
         for part in self._parts:
             own = (rows >= part.rows.start) & (rows < part.rows.stop)
             local, of = np.ascontiguousarray(rows[own]) - part.rows.start, draw[own]
+            await asyncio.gather(*(field.load_rows(local) for field in part.fields))
             for field in part.fields:
-                await field.load(local)
                 found, block = field.of_rows(local, of)
                 pairs.append((found, block + part.mirror.first))
         at, block = await asyncio.to_thread(_distinct, pairs)

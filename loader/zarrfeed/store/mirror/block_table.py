@@ -16,7 +16,7 @@ that readers may keep them mapped.
 Layout of the file, little-endian (as all machines are that zarrfeed runs on)::
 
     magic 8 | version, files uint32 | blocks, evictions, evicts uint64 | zeros up to 64 bytes
-    generations uint32[blocks] | missing uint32[files] | verified uint8[files]
+    generations uint32[blocks] | missing uint32[files] | verified, indexed uint8[files] each
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class BlockTable:
     verified
         (files,) uint8: whether the whole file has been there with the right hash (``WHOLE``), or
         has come with a wrong one twice (``WRONG``).
+    indexed
+        (files,) uint8: 1 if the table of the file's chunks is there. It stays when blocks go: the
+        few kilobytes of it are read by themselves, before it is known which blocks are needed.
 
     Examples
     --------
@@ -104,10 +107,10 @@ class BlockTable:
         self._header = data[: _HEADER.itemsize].view(_HEADER)
         # A view of its own: reading one number out of a record takes three times as long.
         self._evictions, self._evicts = data[24:32].view("<u8"), data[32:40].view("<u8")
-        generations, missing, end = _ends(files)
+        generations, missing, verified, end = _ends(files)
         self.generations = data[_HEADER_NBYTES:generations].view("<u4")
         self.missing = data[generations:missing].view("<u4")
-        self.verified = data[missing:end]
+        self.verified, self.indexed = data[missing:verified], data[verified:end]
 
     @classmethod
     def create(cls, path: Path, files: FileTable) -> None:
@@ -121,7 +124,7 @@ class BlockTable:
         header = np.zeros((), _HEADER)
         header["magic"], header["version"] = _MAGIC, _VERSION
         header["files"], header["blocks"] = files.files, files.blocks
-        generations, _, end = _ends(files)
+        generations, _, _, end = _ends(files)
         aside = path.with_name(path.name + ".tmp")
         with aside.open("wb") as file:
             file.write(header.tobytes())
@@ -242,11 +245,11 @@ class BlockTable:
         self.missing[:] = np.add.reduceat(absent, self._files.first_block[:-1], dtype=np.uint32)
 
 
-def _ends(files: FileTable) -> tuple[int, int, int]:
-    """Return where the parts of the file end: generations, missing, verified."""
+def _ends(files: FileTable) -> tuple[int, int, int, int]:
+    """Return where the parts of the file end: generations, missing, verified, indexed."""
     generations = _HEADER_NBYTES + 4 * files.blocks
     missing = generations + 4 * files.files
-    return generations, missing, missing + files.files
+    return generations, missing, missing + files.files, missing + 2 * files.files
 
 
 def _damaged(path: Path, needed: str, found: str) -> StoreError:

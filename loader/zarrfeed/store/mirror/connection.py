@@ -116,6 +116,18 @@ class Connection:
         what = f"{blocks.size:,} blocks of {folder}"
         self._ask({"do": "require", "folder": str(folder)}, content, what=what)
 
+    def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
+        """Wait until the tables of chunks of files of a mirror are there.
+
+        Raises
+        ------
+        ReadError
+            They cannot be had, or not in time.
+        """
+        content = np.ascontiguousarray(files, "<i8").tobytes()
+        what = f"the indexes of {files.size:,} files of {folder}"
+        self._ask({"do": "indexes", "folder": str(folder)}, content, what=what)
+
     def whole(self, folder: Path, array: str) -> None:
         """Wait until all files of an array of a mirror are there.
 

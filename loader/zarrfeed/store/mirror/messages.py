@@ -11,6 +11,7 @@ do         further names                           bytes                 answer
 =========  ======================================  ====================  =======================
 open       url, limit                              pickled options       folder
 require    folder                                  int64 block numbers
+indexes    folder                                  int64 file numbers
 whole      folder, array
 plan       epoch, batch                            pickled plan
 at         epoch, batch                                                  none

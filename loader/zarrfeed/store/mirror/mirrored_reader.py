@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import ReadError, look_up
-from zarrfeed.store.chunk_table import table_ranges
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.mirror.block_table import BlockTable
 
@@ -67,8 +66,7 @@ class MirroredReader(FieldReader):
         inner.expect_changes(lambda: self._table.evicts)
         self._first = origin.files.file_of(name, 0)
         layout = inner.files.layout
-        assert layout.index is not None
-        self._index, self._shard_rows = layout.index, layout.shard_rows
+        self._shard_rows = layout.shard_rows
         self._fetching: Fetching | None = None
         # The number of evictions after which all files were here. While it is that, they still are.
         self._complete_at = -1
@@ -145,8 +143,7 @@ class MirroredReader(FieldReader):
     ) -> None:
         """Copy from shards what may have to be fetched first, until no block goes meanwhile."""
         for _ in range(_ATTEMPTS):
-            if not self._read_indexes(shards):
-                continue
+            self._read_indexes(shards)
             needed = self._inner.ranges(plan)
             blocks = self._files.blocks_of_ranges(
                 self._first + needed.shard, needed.start, needed.stop
@@ -159,21 +156,15 @@ class MirroredReader(FieldReader):
             f"read: give a larger cache_limit, or use fewer workers{look_up('cache-limit')}"
         )
 
-    def _read_indexes(self, shards: NDArray[np.int64]) -> bool:
-        """Read the indexes of shards that have not been read; False if a block went meanwhile."""
+    def _read_indexes(self, shards: NDArray[np.int64]) -> None:
+        """Read the indexes of shards that have not been read. They stay when blocks go."""
         files = self._inner.files
         new = shards[~files.known(shards)]
-        if not new.size:
-            return True
         numbers = self._first + new
-        start, stop = table_ranges(
-            self._index, chunks=files.layout.chunks_per_shard, sizes=self._files.nbytes[numbers]
-        )
-        blocks = self._files.blocks_of_ranges(numbers, start, stop)
-        if self._confirmed(blocks, lambda: files.read_tables(new)):
-            return True
-        self._inner.forget(new.tolist())
-        return False
+        absent = numbers[self._table.indexed[numbers] == 0]
+        if absent.size:
+            self._connected().indexes(self._folder, absent)
+        files.read_tables(new)
 
     def _confirmed(self, blocks: NDArray[np.int64], read: Callable[[], None]) -> bool:
         """Read from blocks, fetched if need be; False if one of them went meanwhile."""
@@ -194,9 +185,12 @@ class MirroredReader(FieldReader):
         return bool((table.generations[blocks] == before).all())
 
     def _fetch(self, blocks: NDArray[np.int64]) -> None:
+        self._connected().require(self._folder, blocks)
+
+    def _connected(self) -> Fetching:
         if self._fetching is None:
             self._fetching = self._origin.connect()
-        self._fetching.require(self._folder, blocks)
+        return self._fetching
 
     def _about_origin(self, error: ReadError) -> ReadError:
         """Name the address of a file, too, that an error names."""

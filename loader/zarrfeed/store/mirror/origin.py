@@ -128,6 +128,10 @@ class Fetching(Protocol):
         """Wait until blocks have arrived, all at the same time."""
         ...
 
+    def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
+        """Wait until the tables of chunks of files have arrived."""
+        ...
+
     def whole(self, folder: Path, array: str) -> None:
         """Wait until all files of an array have arrived."""
         ...
