@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import ReadError
+from zarrfeed.store.chunk_table import table_ranges
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.file_table import FileTable
@@ -76,13 +77,13 @@ class TrialMirror:
         BlockTable.create(table_path(folder), self.files)
         self.table = BlockTable.open(table_path(folder), self.files, writable=True)
         self.table.announce(evicts=True)
-        self.index_starts = [
-            size - layout.chunks_per_shard * 16 - 4
-            for layout, sizes in zip(
-                layouts.values(), np.split(np.array(nbytes), len(layouts)), strict=True
+        self.indexes_at: list[tuple[int, int]] = []
+        for file, size in enumerate(nbytes):
+            layout = layouts[self.files.field_and_shard(file)[0]]
+            start, stop = table_ranges(
+                layout.index, chunks=layout.chunks_per_shard, sizes=np.array([size])
             )
-            for size in sizes.tolist()
-        ]
+            self.indexes_at.append((int(start[0]), int(stop[0])))
         self.required = self.indexed = 0
         self.before_require: Callable[[NDArray[np.int64]], None] = lambda blocks: None
 
@@ -102,8 +103,8 @@ class TrialMirror:
         assert folder == self.folder
         self.indexed += 1
         for file in files.tolist():
-            start = self.index_starts[file]
-            self._copy(file, start, int(self.files.nbytes[file]) - start)
+            start, stop = self.indexes_at[file]
+            self._copy(file, start, stop - start)
             self.table.indexed[file] = 1
 
     def whole(self, folder: Path, array: str) -> None:
@@ -135,16 +136,20 @@ class TrialMirror:
         self.table.evict(numbers)
         for block in going:
             place = self.files.place_of(block)
-            end = place.offset + place.nbytes
+            begin, end = place.offset, place.offset + place.nbytes
             if self.table.indexed[place.file]:
-                end = min(end, self.index_starts[place.file])
+                start, stop = self.indexes_at[place.file]
+                begin, end = (begin, min(end, start)) if start else (max(begin, stop), end)
             with (self.folder / self.paths[place.file]).open("r+b") as file:
-                file.seek(place.offset)
-                file.write(b"\0" * max(0, end - place.offset))
+                file.seek(begin)
+                file.write(b"\0" * max(0, end - begin))
 
 
 class DeadMirror(TrialMirror):
     """A mirror whose fetcher answers nothing any more."""
+
+    def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
+        raise ReadError(f"{files.size} blocks of {folder}: did not come within 1 s")
 
     def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
         raise ReadError(f"{blocks.size} blocks of {folder}: did not come within 1 s")

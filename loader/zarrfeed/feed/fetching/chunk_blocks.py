@@ -64,8 +64,7 @@ class ChunkBlocks:
         loop = asyncio.get_running_loop()
         for shard in shards[~self._known[shards]].tolist():
             if shard not in self._loading:
-                task = self._loading[shard] = loop.create_task(self._load_one(shard))
-                task.add_done_callback(lambda _, shard=shard: self._loading.pop(shard))
+                self._loading[shard] = loop.create_task(self._load_one(shard))
         await asyncio.gather(
             *(asyncio.shield(self._loading[s]) for s in shards.tolist() if s in self._loading)
         )
@@ -75,6 +74,12 @@ class ChunkBlocks:
         await self.load(rows // self._layout.shard_rows)
 
     async def _load_one(self, shard: int) -> None:
+        try:
+            await self._load_index(shard)
+        finally:
+            del self._loading[shard]
+
+    async def _load_index(self, shard: int) -> None:
         mirror, layout = self._mirror, self._layout
         assert mirror.files is not None
         file, chunks = self._file + shard, layout.chunks_per_shard
