@@ -309,6 +309,35 @@ def test_a_doubt_is_said_aloud(
     assert "this process reads all samples, but JAX runs in 2 processes" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("environment", "launcher"),
+    [
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}, "srun"),
+        ({"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2"}, "torchrun"),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "mpirun"),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, ""),  # a job's script, outside of srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, ""),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "TF_CONFIG": "{}"}, ""),
+    ],
+    ids=str,
+)
+def test_processes_that_do_not_know_of_each_other_are_told(
+    split: Path,
+    environment: dict[str, str],
+    launcher: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for arguments in ({}, {"rank": 0, "world_size": 1}):  # whoever gives both means it
+        with FrontEnd(split, 4, **arguments) as seq:  # type: ignore[arg-type]
+            assert len(list(seq)) == 6
+    doubts = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(doubts) == bool(launcher)
+    assert all(f"all samples, but {launcher} started 2 processes: call" in d for d in doubts)
+
+
 def test_who_takes_batches_by_their_index_is_told_too(
     split: Path, found: Callable[[DetectedRank], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 """Data parallelism on JAX, in any number of processes: python jax_data_parallel.py EPOCHS."""
 
 import os
+import shutil
 import sys
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -20,17 +21,21 @@ model = keras.Sequential(
     [
         keras.Input((64, 64, 3)),
         keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(3, 5, padding="same", activation="softmax"),
+        keras.layers.Conv2D(3, 5, padding="same"),
     ]
 )
-model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile("adam", loss, weighted_metrics=["accuracy"])
 print(f"rank {rank}: {train.samples} samples in {len(train)} batches", flush=True)
 
+# Keras on JAX saves weights in all processes at once, hence in different folders. All go on from
+# the backup of the first process.
+if not first:
+    shutil.rmtree(f"backup/{rank}", ignore_errors=True)
+    if os.path.exists("backup/0"):
+        shutil.copytree("backup/0", f"backup/{rank}")
 callbacks = [
-    # All processes restore the backup of the first one, and begin when it is loaded.
-    keras.callbacks.BackupAndRestore(
-        "backup", save_freq=4 if first else sys.maxsize, delete_checkpoint=first
-    ),
+    keras.callbacks.BackupAndRestore(f"backup/{rank}", save_freq=4),
     ResumeCallback(train, "backup"),
 ]
 model.fit(train, epochs=int(sys.argv[1]), callbacks=callbacks, verbose=2 if first else 0)

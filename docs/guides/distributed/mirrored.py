@@ -19,10 +19,11 @@ with strategy.scope():
         [
             keras.Input((64, 64, 3)),
             keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(3, 5, padding="same", activation="softmax"),
+            keras.layers.Conv2D(3, 5, padding="same"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, weighted_metrics=["accuracy"])
 devices = strategy.num_replicas_in_sync
 print(f"{devices} devices: {train.samples} samples in {len(train)} batches", flush=True)
 

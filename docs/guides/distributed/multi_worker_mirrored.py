@@ -21,15 +21,20 @@ with strategy.scope():
         [
             tf_keras.layers.InputLayer((64, 64, 3)),
             tf_keras.layers.Rescaling(1 / 255),
-            tf_keras.layers.Conv2D(3, 5, padding="same", activation="softmax"),
+            tf_keras.layers.Conv2D(3, 5, padding="same"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, weighted_metrics=["accuracy"])
 print(f"worker {worker}: {train.samples} samples in {len(train)} batches", flush=True)
 
-callbacks = [tf_keras.callbacks.BackupAndRestore("backup", delete_checkpoint=False)]
-# BackupAndRestore goes on with the next epoch; the optimizer's steps say which one that is.
-checkpoint = tf.train.latest_checkpoint("backup/chief")
+callbacks = [
+    tf_keras.callbacks.BackupAndRestore("backup"),
+    # It goes on with the epoch after the last complete one, and so must the order of the samples.
+    tf_keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: train.set_epoch(int(model.optimizer.iterations) // len(train))
+    ),
+]
 model.fit(train, epochs=int(sys.argv[1]), callbacks=callbacks, verbose=2 if worker == 0 else 0)
 accuracy = model.evaluate(val, verbose=0, return_dict=True)["accuracy"]
 print(f"worker {worker}: {accuracy:.4f} of all pixels are right", flush=True)

@@ -21,10 +21,11 @@ model = keras.Sequential(
     [
         keras.Input((64, 64, 3)),
         keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(3, 5, padding="same", activation="softmax"),
+        keras.layers.Conv2D(3, 5, padding="same"),
     ]
 )
-model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile("adam", loss, weighted_metrics=["accuracy"])
 print(f"rank {rank}: {train.samples} samples in {len(train)} batches", flush=True)
 
 callbacks = [

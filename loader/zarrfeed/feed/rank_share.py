@@ -114,7 +114,7 @@ class Sharing:
             detected.source or "no other process was found",
             schedule.samples, samples, schedule.batches,
         )  # fmt: skip
-        if detected.warning and schedule.world_size == 1:
+        if detected.warning and self._requested.world_size is None:
             _LOG.warning("%s: this process reads all samples, but %s", name, detected.warning)
         if schedule.world_size > 1 and schedule.left_out:
             when = "every epoch (others each time)" if schedule.shuffle else "every pass (the same)"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.feed.request import Request
 from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.datasets import Datasets
-from zarrfeed.order.ranks import DetectedRank
+from zarrfeed.order.ranks import undetected
 from zarrfeed.spelling import named
 from zarrfeed.store.files import require_same
 from zarrfeed.store.mirror.origin import Remote
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.order.mix import Mix
     from zarrfeed.order.patches import Patches
-    from zarrfeed.order.ranks import Auto
+    from zarrfeed.order.ranks import Auto, DetectedRank
     from zarrfeed.order.sampling import Sampling
     from zarrfeed.order.shuffle import Shuffle
     from zarrfeed.store.mirror.origin import StorageOptions
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 
 def torch_rank() -> DetectedRank:
     """Return the rank that torch reports, if the program has imported torch."""
-    if "torch" not in sys.modules:
-        return DetectedRank()
-    from zarrfeed.fronts.torch_loader import process_group
+    if "torch" in sys.modules:
+        from zarrfeed.fronts.torch_loader import process_group
 
-    return process_group()
+        found = process_group()
+        if found.source:
+            return found
+    return undetected(os.environ)
 
 
 # Overriding these has no effect, because `fit` and iteration do not call them.
@@ -141,9 +143,10 @@ class FrontEnd(Datasets):
         Number of this process in a distributed run, and number of processes. Ranks read disjoint,
         equally long shares of one global order. "auto" takes both from the current
         ``keras.distribution`` on JAX (its data shard, which is equal for processes that share a
-        model replica), else from torch's process group; else there is one process. They are
-        determined when iteration begins, and logged. The up to ``world_size - 1`` samples that are
-        left out differ from epoch to epoch.
+        model replica), else from torch's process group; else there is one process, with a
+        warning if srun, torchrun or mpirun has started several. They are determined when iteration
+        begins, and logged. The up to ``world_size - 1`` samples that are left out differ from epoch
+        to epoch.
     timeout
         Seconds to wait for one batch before raising an error.
     cache

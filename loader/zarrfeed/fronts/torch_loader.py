@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,12 +58,6 @@ def process_group() -> DetectedRank:
     if distributed.is_initialized():
         return DetectedRank(
             distributed.get_rank(), distributed.get_world_size(), "torch.distributed"
-        )
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if distributed.is_torchelastic_launched() and processes != "1":
-        return DetectedRank(
-            warning=f"torchrun started {processes} processes: call "
-            "torch.distributed.init_process_group first, or give rank and world_size"
         )
     return DetectedRank()
 

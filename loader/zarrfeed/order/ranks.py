@@ -7,9 +7,12 @@ with the one that the user requested.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from zarrfeed.errors import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AUTO: Final = "auto"
 Auto: TypeAlias = int | Literal["auto"]
@@ -34,6 +37,50 @@ class DetectedRank:
     world_size: int = 1
     source: str = ""
     warning: str = ""
+
+
+# What starts several processes, by the variables that it sets for each: its name, the variable with
+# their number, and what to call before the first batch. In the script of a SLURM job, outside of
+# srun, SLURM_NTASKS counts the tasks that srun would start: there is only one process.
+_LAUNCHERS = {
+    "SLURM_PROCID": (
+        "srun",
+        "SLURM_STEP_NUM_TASKS",
+        "keras.distribution.initialize and set_distribution (JAX), or "
+        "torch.distributed.init_process_group",
+    ),
+    "TORCHELASTIC_RUN_ID": ("torchrun", "WORLD_SIZE", "torch.distributed.init_process_group"),
+    "OMPI_COMM_WORLD_RANK": ("mpirun", "OMPI_COMM_WORLD_SIZE", "your framework's initialisation"),
+}
+
+
+def undetected(environment: Mapping[str, str]) -> DetectedRank:
+    """Return one process, with a warning if a launcher says that it has started several.
+
+    Its number is not taken for the rank: the processes may well be independent experiments.
+
+    Parameters
+    ----------
+    environment
+        Environment variables of this process, which no framework has given a rank.
+
+    Examples
+    --------
+    >>> undetected({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "8"}).warning[:26]
+    'srun started 8 processes: '
+    >>> undetected({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).warning
+    ''
+    """
+    if "TF_CONFIG" in environment:  # TensorFlow itself shares out every batch
+        return DetectedRank()
+    for mark, (name, count, call) in _LAUNCHERS.items():
+        processes = environment.get(count, "1")
+        if mark in environment and processes != "1":
+            return DetectedRank(
+                warning=f"{name} started {processes} processes: call {call} first, or give rank "
+                "and world_size"
+            )
+    return DetectedRank()
 
 
 @dataclass(frozen=True, slots=True)

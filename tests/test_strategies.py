@@ -1,0 +1,216 @@
+"""The scripts of the guides to strategies run in real processes, and print what the guides show."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from doc_blocks import fits
+from scripts import environment
+from zarrfeed_convert import PairedFolders, convert
+from zarrfeed_tools.cells import write_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GUIDES = Path(__file__).resolve().parents[1] / "docs/guides/distributed"
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
+SECONDS = 240  # on a busy machine; alone a script takes 20
+
+# Runs a script until it has trained on 7 batches, and leaves without a word.
+KILLED = """
+import os, runpy, sys
+import zarrfeed
+
+ends, seen = zarrfeed.ResumeCallback.on_train_batch_end, []
+
+def die(self, batch, logs=None):
+    ends(self, batch, logs)
+    seen.append(batch)
+    if len(seen) == 7:
+        os._exit(9)
+
+zarrfeed.ResumeCallback.on_train_batch_end = die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+# What srun does: it starts the tasks, and kills the others if one fails.
+SRUN = f"""#!{sys.executable}
+import os, subprocess, sys, time
+
+command = sys.argv[1:]
+while command[0].startswith("--"):
+    command = command[1:]
+count = int(os.environ["SLURM_NTASKS"])
+step = {{"SLURM_STEP_NUM_TASKS": str(count), "SLURM_STEP_NODELIST": "127.0.0.1"}}
+tasks = []
+try:
+    for rank in range(count):
+        own = {{"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}}
+        tasks.append(subprocess.Popen(command, env={{**os.environ, **step, **own}}))
+    while any(task.poll() is None for task in tasks):
+        if any(task.poll() for task in tasks):
+            sys.exit(1)
+        time.sleep(0.05)
+finally:
+    for task in tasks:
+        task.kill()
+        task.wait()
+sys.exit(any(task.returncode for task in tasks))
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the guides begin with: cells.zarr, with 40 samples to train on and 10 to evaluate."""
+    folder = tmp_path_factory.mktemp("cells")
+    for split, count in (("train", 40), ("val", 10)):
+        write_cells(folder / split, count, size=64, seed=len(split))
+        pairs = PairedFolders(folder / split / "images", folder / split / "masks")
+        convert(pairs, folder / "cells.zarr", split=split, workers=1)
+    return folder / "cells.zarr"
+
+
+@pytest.fixture
+def folder(cells: Path, tmp_path: Path) -> Path:
+    """A folder with the scripts of all guides, and the store."""
+    shutil.copytree(GUIDES, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "cells.zarr").symlink_to(cells)
+    return tmp_path
+
+
+def require(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}: pip install -e '.[backends]'")
+
+
+def free_port(first: int = 20000, last: int = 39999) -> int:
+    for port in range(first + os.getpid() % 1000, last):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+def run_together(
+    folder: Path, command: Sequence[str], each: Sequence[dict[str, str]], *, status: int = 0
+) -> list[str]:
+    """Run a command in several processes, and return what each of them has printed."""
+    outputs = [folder / f"output{number}.txt" for number in range(len(each))]
+    settings = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    started = []
+    try:
+        for output, variables in zip(outputs, each, strict=True):
+            with output.open("w") as file:
+                started.append(
+                    subprocess.Popen(
+                        command, cwd=folder, stdout=file, stderr=file,
+                        env=environment(**settings, **variables),
+                    )
+                )  # fmt: skip
+        for process, output in zip(started, outputs, strict=True):
+            assert process.wait(timeout=SECONDS) == status, output.read_text()[-4000:]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [output.read_text() for output in outputs]
+
+
+def run_batch(folder: Path, name: str, job: int, tasks: int) -> str:
+    """Run a batch script as SLURM does, on this machine."""
+    tools = folder / "bin"
+    tools.mkdir()
+    for tool, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho 127.0.0.1\n")):
+        (tools / tool).write_text(text)
+        (tools / tool).chmod(0o755)
+    variables = {
+        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": str(job),
+        "SLURM_JOB_NODELIST": "127.0.0.1",
+        "SLURM_NTASKS": str(tasks),
+        "SLURM_PROCID": "0",  # SLURM sets it outside of srun, too
+        "EPOCHS": "2",
+    }
+    (output,) = run_together(folder, ["bash", name], [variables])
+    return output
+
+
+def require_shown(guide: str, outputs: Sequence[str]) -> None:
+    """Compare what processes have printed with what a guide shows, whose lines have any order."""
+    (shown,) = re.findall(r"```console\n(.*?)```", (GUIDES / guide).read_text("utf-8"), re.DOTALL)
+    printed = "\n".join(outputs).splitlines()
+    for line in shown.splitlines():
+        assert any(fits(one, line) for one in printed), f"{line!r} is not in\n" + "\n".join(printed)
+
+
+def jax_tasks(count: int) -> list[dict[str, str]]:
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        {
+            "KERAS_BACKEND": "jax",
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(rank),
+        }
+        for rank in range(count)
+    ]
+
+
+def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folder: Path) -> None:
+    require("jax")
+    killed = [sys.executable, "-c", KILLED, "jax_data_parallel.py", "2"]
+    run_together(folder, killed, jax_tasks(1), status=9)
+    output = run_batch(folder, "jax.sbatch", free_port(61440, 65535) - 61440, 2)
+    require_shown("jax-data-parallel.md", [output])
+    assert not list((folder / "backup").glob("*"))
+
+
+def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folder: Path) -> None:
+    require("torch")
+    port = free_port()
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    killed = [sys.executable, "-c", KILLED, "torch_ddp.py", "2"]
+    first = {"KERAS_BACKEND": "torch", "MASTER_PORT": str(port), **alone}
+    run_together(folder, killed, [first], status=9)
+    output = run_batch(folder, "torch.sbatch", free_port() - 20000, 2)
+    require_shown("torch-ddp.md", [output])
+
+
+def test_parts_of_a_model_are_trained_in_several_processes(folder: Path) -> None:
+    require("jax")
+    script = [sys.executable, "jax_model_parallel.py", "2"]
+    tasks = [{**task, "XLA_FLAGS": TWO_DEVICES} for task in jax_tasks(2)]
+    require_shown("jax-model-parallel.md", run_together(folder, script, tasks))
+
+
+def test_devices_of_one_process_share_every_batch(folder: Path) -> None:
+    script = [sys.executable, "mirrored.py", "2"]
+    require_shown("mirrored.md", run_together(folder, script, [{"KERAS_BACKEND": "tensorflow"}]))
+
+
+def test_tf_keras_divides_every_batch_among_workers(folder: Path) -> None:
+    require("tf_keras")
+    hosts = [f"127.0.0.1:{free_port(20000)}", f"127.0.0.1:{free_port(30000)}"]
+    tasks = [
+        json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
+    script = [sys.executable, "multi_worker_mirrored.py", "2"]
+    outputs = run_together(folder, script, [{"TF_CONFIG": task} for task in tasks])
+    require_shown("multi-worker-mirrored.md", outputs)
