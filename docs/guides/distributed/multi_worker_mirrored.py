@@ -32,7 +32,9 @@ callbacks = [
     tf_keras.callbacks.BackupAndRestore("backup"),
     # It goes on with the epoch after the last complete one, and so must the order of the samples.
     tf_keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: train.set_epoch(int(model.optimizer.iterations) // len(train))
+        on_train_begin=lambda logs: train.set_epoch(
+            int(model.optimizer.iterations.numpy()) // len(train)
+        )
     ),
 ]
 model.fit(train, epochs=int(sys.argv[1]), callbacks=callbacks, verbose=2 if worker == 0 else 0)

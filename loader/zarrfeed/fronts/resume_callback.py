@@ -191,7 +191,9 @@ class ResumeCallback(SequenceCallback):
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         counters = [v for v in optimizer.variables if v.name == "iteration"]
         counter: Any = counters[0] if counters else optimizer.iterations
-        return int(counter.value)  # converting by keras.ops warns on TensorFlow
+        value = counter.value  # converting it by keras.ops warns on TensorFlow
+        # With MirroredStrategy, a variable of TensorFlow is one for each device.
+        return int(value.read_value() if hasattr(value, "read_value") else value)
 
     def _set_stop(self, stop: object) -> None:
         model: Any = self.model
