@@ -45,6 +45,19 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+# Runs a script as if the machine had two devices.
+TWO_CPUS = """
+import functools, runpy, sys
+import tensorflow as tf
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = functools.partial(tf.distribute.MirroredStrategy, ["CPU:0", "CPU:1"])
+tf.distribute.MirroredStrategy = strategy
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 # What srun does: it starts the tasks, and kills the others if one fails.
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys, time
@@ -207,7 +220,7 @@ def test_parts_of_a_model_are_trained_in_several_processes(folder: Path) -> None
 
 
 def test_devices_of_one_process_share_every_batch(folder: Path) -> None:
-    script = [sys.executable, "mirrored.py", "2"]
+    script = [sys.executable, "-c", TWO_CPUS, "mirrored.py", "2"]
     require_shown("mirrored.md", run_together(folder, script, [{"KERAS_BACKEND": "tensorflow"}]))
 
 
