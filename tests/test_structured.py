@@ -255,7 +255,9 @@ class TestTensorFlow:
     def test_the_spec_is_nested_and_known_without_reading(self, store: Path) -> None:
         import tensorflow as tf
 
-        with ZarrSequence(store, 11, inputs=INPUTS, targets=("mask", "depth")) as seq:
+        with ZarrSequence(
+            store, 11, inputs=INPUTS, targets=("mask", "depth"), drop_remainder=True
+        ) as seq:
             for dataset in (seq.get_tf_dataset(), seq.to_tf_dataset()):
                 assert dataset.element_spec == (
                     {
