@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrfeed.store.mixed.class_join import ClassTable, id_table, join_classes, relabel
+from zarrfeed.store.mixed.class_join import ClassTable, Relabelling, id_table, join_classes
 from zarrfeed.store.mixed.differences import differing, table_of
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True).map(tuple)
@@ -40,7 +40,8 @@ def test_a_pixel_keeps_the_name_of_its_class_or_is_ignored(
             mask = np.append(mask, np.array(store.ignore, dtype))
         found = mask.copy()
         if ids is not None:
-            relabel(found, id_table(ids, store, common.ignore, found.dtype), common.ignore)
+            table = id_table(ids, store, common.ignore, found.dtype)
+            Relabelling(table, common.ignore).apply(found)
         for before, after in zip(mask.tolist(), found.tolist(), strict=True):
             if before == store.ignore or store.names[before] in unknown:
                 assert after == common.ignore
@@ -80,7 +81,7 @@ def test_stores_without_names_keep_their_ids():
     joined = join_classes([ClassTable((), 255), ClassTable((), 0)], None)
     assert joined.ids == (None, (255,))
     mask = np.array([0, 1, 2], np.uint8)
-    relabel(mask, id_table((255,), ClassTable((), 0), 255, mask.dtype), 255)
+    Relabelling(id_table((255,), ClassTable((), 0), 255, mask.dtype), 255).apply(mask)
     assert mask.tolist() == [255, 1, 2]
 
 
@@ -101,20 +102,25 @@ def test_masks_of_any_layout_are_relabelled_in_place(dtype: str, strided: bool) 
     mask = np.array([[0, 1, 2], [2, 1, 0]], dtype)
     out = np.empty((2, 6), dtype)[:, ::-2] if strided else np.empty((2, 3), dtype)
     out[...] = mask
-    relabel(out, id_table((2, 0, 1, 9), ClassTable(("a", "b", "c")), 9, mask.dtype), 9)
+    table = id_table((2, 0, 1, 9), ClassTable(("a", "b", "c")), 9, mask.dtype)
+    Relabelling(table, 9).apply(out)
     assert out.tolist() == [[2, 0, 1], [1, 0, 2]]
 
 
 def test_large_ids_are_ignored():
     mask = np.array([0, -3, 1 << 20], np.int32)
-    relabel(mask, id_table((1, 9), ClassTable(("a",)), 9, mask.dtype), 9)
+    Relabelling(id_table((1, 9), ClassTable(("a",)), 9, mask.dtype), 9).apply(mask)
     assert mask.tolist() == [1, 9, 9]
 
 
-def test_a_large_mask_is_relabelled_in_parts():
-    mask = np.arange(200_000, dtype=np.uint8)
-    relabel(mask, np.arange(256, dtype=np.uint8)[::-1].copy(), None)
-    assert (mask == 255 - np.arange(200_000, dtype=np.uint8)).all()
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("size", [200_000, 199_999])
+def test_a_large_mask_is_relabelled_in_parts(first: int, size: int) -> None:
+    values = np.arange(size, dtype=np.uint32).astype(np.uint8)
+    mask = np.empty(size + 1, np.uint8)[first : first + size]
+    mask[:] = values
+    Relabelling(np.arange(256, dtype=np.uint8)[::-1].copy(), None).apply(mask)
+    assert (mask == 255 - values).all()
 
 
 def test_a_table_shows_what_differs_alone():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Division:
 
     def __init__(self, shares: Sequence[Fraction]) -> None:
         self._shares = list(shares)
-        self._columns = sorted(range(len(shares)), key=lambda column: -shares[column])
+        self._tree = self._divided(sorted(range(len(shares)), key=lambda part: -shares[part]))
 
     def of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the part of each draw, and its number among the draws of that part.
@@ -74,46 +74,59 @@ class Division:
             (n,) int64 each.
         """
         part, number = np.empty(numbers.size, np.int64), np.empty(numbers.size, np.int64)
-        self._divide(self._columns, np.arange(numbers.size), numbers, part, number)
+        _divide(self._tree, np.arange(numbers.size), numbers, part, number)
         return part, number
 
     def counts(self, draws: int) -> list[int]:
         """Return how many of the first draws belong to each part."""
         counts = [0] * len(self._shares)
-        self._count(self._columns, draws, counts)
+        if self._shares:
+            _count(self._tree, draws, counts)
         return counts
 
-    def _divide(
-        self,
-        columns: list[int],
-        rows: NDArray[np.intp],
-        numbers: NDArray[np.int64],
-        part: NDArray[np.int64],
-        number: NDArray[np.int64],
-    ) -> None:
-        if not rows.size:
-            return
-        if len(columns) == 1:
-            part[rows], number[rows] = columns[0], numbers
-            return
-        first, second, share = self._halves(columns)
-        hits, before = hits_of(numbers, share)
-        self._divide(first, rows[hits], before[hits], part, number)
-        self._divide(second, rows[~hits], (numbers - before)[~hits], part, number)
-
-    def _count(self, columns: list[int], draws: int, counts: list[int]) -> None:
-        if len(columns) == 1:
-            counts[columns[0]] = draws
-            return
-        first, second, share = self._halves(columns)
-        self._count(first, int(draws * share), counts)
-        self._count(second, draws - int(draws * share), counts)
-
-    def _halves(self, columns: list[int]) -> tuple[list[int], list[int], Fraction]:
-        """Divide parts into two, and return which share of the draws the first ones have."""
-        *sums, total = accumulate(self._shares[column] for column in columns)
+    def _divided(self, parts: list[int]) -> _Half:
+        """Divide parts into two halves, and so on."""
+        if len(parts) <= 1:
+            return _Half(parts[0] if parts else 0)
+        *sums, total = accumulate(self._shares[part] for part in parts)
         cut = min(range(len(sums)), key=lambda at: abs(2 * sums[at] - total))
-        return columns[: cut + 1], columns[cut + 1 :], sums[cut] / total
+        first, second = parts[: cut + 1], parts[cut + 1 :]
+        return _Half(-1, sums[cut] / total, self._divided(first), self._divided(second))
+
+
+class _Half(NamedTuple):
+    """Some parts: one, or two halves and the share of the first one."""
+
+    part: int
+    share: Fraction = Fraction(1)
+    first: _Half | None = None
+    second: _Half | None = None
+
+
+def _divide(
+    half: _Half,
+    rows: NDArray[np.intp],
+    numbers: NDArray[np.int64],
+    part: NDArray[np.int64],
+    number: NDArray[np.int64],
+) -> None:
+    if not rows.size:
+        return
+    if half.first is None or half.second is None:
+        part[rows], number[rows] = half.part, numbers
+        return
+    hits, before = hits_of(numbers, half.share)
+    _divide(half.first, rows[hits], before[hits], part, number)
+    _divide(half.second, rows[~hits], (numbers - before)[~hits], part, number)
+
+
+def _count(half: _Half, draws: int, counts: list[int]) -> None:
+    if half.first is None or half.second is None:
+        counts[half.part] = draws
+        return
+    of_first = draws * half.share.numerator // half.share.denominator
+    _count(half.first, of_first, counts)
+    _count(half.second, draws - of_first, counts)
 
 
 def hits_of(

@@ -196,7 +196,7 @@ class MixedDraws:
         store, number = self.history.of(places + epoch * self.length)
         seeds, before = self._seeds(seed), self._before(epoch)
         draws = np.zeros(places.size, self.dtype)
-        for at in np.unique(store).tolist():
+        for at in np.flatnonzero(np.bincount(store)).tolist():
             here, drawn = store == at, self.stores[at]
             since = before[at] // drawn.length
             draws[here] = drawn.draws(number[here], seed=seeds[at], since=since)

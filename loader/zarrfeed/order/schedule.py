@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Draws are computed so many at a time, because a patch with shares takes a twentieth of the time
 # among 64 that it takes among two (measured).
 _DRAWS = 64
+# Of whole samples, 1024: 64 of a mix take 190 µs, and 1024 take 310 µs.
+_SAMPLE_DRAWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ class Schedule:
         grid = self.grid(epoch)
         if self.sampler is None:
             return sample_draws(ids_at(self.ids, self._order(epoch)(grid.places(batch))))
-        together = max(1, _DRAWS // self.batch_size)
+        draws = _SAMPLE_DRAWS if self.draw == SAMPLE_DRAW else _DRAWS
+        together = max(1, draws // self.batch_size)
         begin = max(batch - batch % together, grid.numbers.start)
         known = self._drawn.get((epoch, begin))
         if known is None:

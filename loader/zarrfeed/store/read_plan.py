@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from numpy.typing import NDArray
 
 
@@ -76,6 +78,13 @@ class ReadPlan:
         self.ids = ids
         self.land = land
         self._reads: dict[tuple[int, int], Reads] = {}
+        self._derived: dict[Hashable, ReadPlan] = {}
+
+    def derived(self, key: Hashable, make: Callable[[], ReadPlan]) -> ReadPlan:
+        """Return the plan of the same samples on other rows, which fields of equal `key` share."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def on(self, *, chunk_rows: int, shard_rows: int) -> Reads:
         """Return the reads on a chunk grid.

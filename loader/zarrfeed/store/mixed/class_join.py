@@ -188,13 +188,11 @@ def id_table(
     return table.astype(dtype)
 
 
-def relabel(mask: NDArray[Any], table: NDArray[Any], ignore: int | None) -> None:
-    """Replace the ids of a mask by common ones, in place.
+class Relabelling:
+    """Replaces the ids of masks by common ones.
 
     Parameters
     ----------
-    mask
-        Any array of integers.
     table
         See :func:`id_table`.
     ignore
@@ -203,19 +201,36 @@ def relabel(mask: NDArray[Any], table: NDArray[Any], ignore: int | None) -> None
     Examples
     --------
     >>> mask = np.array([[0, 1], [1, 2]], np.uint8)
-    >>> relabel(mask, np.array([1, 0, 9] + 253 * [9], np.uint8), 9)
+    >>> Relabelling(np.array([1, 0, 9] + 253 * [9], np.uint8), 9).apply(mask)
     >>> mask.tolist()
     [[1, 0], [0, 9]]
     """
-    if mask.dtype.kind == "u" and mask.dtype.itemsize <= 2:
-        if not mask.flags.c_contiguous:
-            mask[...] = np.take(table, mask, mode="clip")
-            return
-        flat = mask.reshape(-1)
-        for start in range(0, flat.size, _BLOCK):
-            part = flat[start : start + _BLOCK]
-            np.take(table, part, out=part, mode="clip")  # NumPy has copied the indices before
-        return
-    listed = (mask >= 0) & (mask < table.size)
-    found = table[np.where(listed, mask, 0)]
-    mask[...] = np.where(listed, found, mask if ignore is None else np.asarray(ignore, mask.dtype))
+
+    def __init__(self, table: NDArray[Any], ignore: int | None) -> None:
+        self._table = table
+        self._ignore = ignore
+        # Two ids of 8 bits at a time take half as long: 32 instead of 62 µs for 256×256.
+        self._pairs = table[:0]
+        if table.dtype == np.uint8:
+            two = np.arange(1 << 16).astype(np.uint16).view(np.uint8).reshape(-1, 2)
+            self._pairs = table[two].view(np.uint16).reshape(-1)
+
+    def apply(self, mask: NDArray[Any]) -> None:
+        """Replace the ids of any array of integers, in place."""
+        if mask.dtype.kind != "u" or mask.dtype.itemsize > 2:
+            listed = (mask >= 0) & (mask < self._table.size)
+            found = self._table[np.where(listed, mask, 0)]
+            beyond = mask if self._ignore is None else np.asarray(self._ignore, mask.dtype)
+            mask[...] = np.where(listed, found, beyond)
+        elif not mask.flags.c_contiguous:
+            mask[...] = np.take(self._table, mask, mode="clip")
+        elif self._pairs.size and mask.size % 2 == 0 and mask.ctypes.data % 2 == 0:
+            _take(self._pairs, mask.reshape(-1).view(np.uint16))
+        else:
+            _take(self._table, mask.reshape(-1))
+
+
+def _take(table: NDArray[Any], ids: NDArray[Any]) -> None:
+    for start in range(0, ids.size, _BLOCK):
+        part = ids[start : start + _BLOCK]
+        np.take(table, part, out=part, mode="clip")  # NumPy has copied the indices before

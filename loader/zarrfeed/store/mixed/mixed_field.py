@@ -16,12 +16,12 @@ from zarrfeed.store.field_opening import open_field, read_mapped, reserve_shards
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.files import require_same
 from zarrfeed.store.mapped_reader import MappedReader
-from zarrfeed.store.mixed.class_join import relabel
+from zarrfeed.store.mixed.class_join import Relabelling
 from zarrfeed.store.mixed.mixed_files import MixedShardFiles, RowsOfAll, StoredField
 from zarrfeed.store.read_plan import ReadPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,10 +44,6 @@ class Labels:
 
     table: NDArray[Any]
     ignore: int | None
-
-    def apply(self, mask: NDArray[Any]) -> None:
-        """Replace the ids of a mask in place."""
-        relabel(mask, self.table, self.ignore)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,10 +117,13 @@ class _Group(NamedTuple):
         Reads their rows.
     rows
         Turns numbers of stores and ids of samples in them into these rows.
+    key
+        What is equal for fields whose rows are equal.
     """
 
     reader: FieldReader
     rows: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+    key: Hashable
 
 
 class MixedReader(FieldReader):
@@ -142,7 +141,10 @@ class MixedReader(FieldReader):
         self._parts = field.parts
         self._first = list(field.first)
         self._firsts = np.array(field.first, np.int64)
-        self._relabels = any(part.labels is not None for part in field.parts)
+        self._relabelling = [
+            None if part.labels is None else Relabelling(part.labels.table, part.labels.ignore)
+            for part in field.parts
+        ]
         together: dict[Any, list[int]] = {}
         for number, part in enumerate(field.parts):
             together.setdefault(part.kind or number, []).append(number)
@@ -174,11 +176,11 @@ class MixedReader(FieldReader):
         store = self._stores(plan.ids)
         for reader, part in self._plans(plan, store):
             self._read(reader.read_into, part, out)
-        if self._relabels:
+        if any(self._relabelling):
             rows = range(store.size) if plan.land is None else plan.land.tolist()
             for row, number in zip(rows, store.tolist(), strict=True):
-                if (labels := self._parts[number].labels) is not None:
-                    labels.apply(out[row])
+                if (relabelling := self._relabelling[number]) is not None:
+                    relabelling.apply(out[row])
 
     def read_box_into(self, plan: BoxPlan, out: NDArray[Any]) -> None:
         """Read a box of a case; see :meth:`FieldReader.read_box_into`."""
@@ -189,8 +191,8 @@ class MixedReader(FieldReader):
         ids = np.array(plan.rows, np.int64) - self._first[number]
         rows = group.rows(np.full_like(ids, self._number_in[number]), ids)
         self._read(group.reader.read_box_into, plan.moved(rows.tolist()), out)
-        if (labels := self._parts[number].labels) is not None:
-            labels.apply(out)
+        if (relabelling := self._relabelling[number]) is not None:
+            relabelling.apply(out)
 
     def prefetch(self, plan: ReadPlan) -> None:
         """Ask the kernel to load what `plan` needs; see :meth:`FieldReader.prefetch`."""
@@ -209,10 +211,11 @@ class MixedReader(FieldReader):
         self, plan: ReadPlan, store: NDArray[np.int64]
     ) -> list[tuple[FieldReader, ReadPlan]]:
         """Divide a plan among the groups."""
-        ids, number = plan.ids - self._firsts[store], self._number_in[store]
         if len(self._groups) == 1:
             [group] = self._groups
-            return [(group.reader, ReadPlan(group.rows(number, ids), plan.land))]
+            whole = plan.derived(group.key, lambda: self._whole(plan, store, group))
+            return [(group.reader, whole)]
+        ids, number = plan.ids - self._firsts[store], self._number_in[store]
         groups = self._group_of[store]
         found = []
         for at in np.flatnonzero(np.bincount(groups)).tolist():
@@ -220,6 +223,10 @@ class MixedReader(FieldReader):
             land = here if plan.land is None else plan.land[here]
             found.append((group.reader, ReadPlan(group.rows(number[here], ids[here]), land)))
         return found
+
+    def _whole(self, plan: ReadPlan, store: NDArray[np.int64], group: _Group) -> ReadPlan:
+        ids, number = plan.ids - self._firsts[store], self._number_in[store]
+        return ReadPlan(group.rows(number, ids), plan.land)
 
     def _read(
         self, read: Callable[[Any, NDArray[Any]], None], plan: Any, out: NDArray[Any]
@@ -237,7 +244,7 @@ def _open(parts: Sequence[FieldPart], *, open_files: int, cache_nbytes: int) -> 
         reader = open_field(
             first.split, first.name, first.layout, open_files=open_files, cache_nbytes=cache_nbytes
         )
-        return _Group(reader, lambda _, ids: ids)
+        return _Group(reader, lambda _, ids: ids, None)
     rows = RowsOfAll([part.layout for part in parts])
     files = MixedShardFiles(
         [part.stored for part in parts],
@@ -245,4 +252,4 @@ def _open(parts: Sequence[FieldPart], *, open_files: int, cache_nbytes: int) -> 
         open_files=open_files,
         mapped_shards=reserve_shards(rows.layout, open_files),
     )
-    return _Group(read_mapped(files, cache_nbytes=cache_nbytes), rows.of)
+    return _Group(read_mapped(files, cache_nbytes=cache_nbytes), rows.of, rows.key)

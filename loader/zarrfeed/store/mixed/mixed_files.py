@@ -68,6 +68,8 @@ class RowsOfAll:
         The layout of the whole.
     first_shard
         Number of the first shard of each array.
+    key
+        What is equal for arrays of other fields if their rows are the same.
     """
 
     def __init__(self, layouts: Sequence[ArrayLayout]) -> None:
@@ -78,6 +80,7 @@ class RowsOfAll:
         self.layout = replace(layouts[0], shape=shape, shard_rows=most)
         self._shard_rows = np.array([layout.shard_rows for layout in layouts], np.int64)
         self._first_rows = np.array(self.first_shard, np.int64) * most
+        self.key = (*self.first_shard, *self._shard_rows.tolist())
 
     def of(self, array: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of samples.
