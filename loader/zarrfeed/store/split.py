@@ -84,6 +84,11 @@ class Split:
         return str(page.split_html(self))
 
     @property
+    def address(self) -> str:
+        """Where the split is, for messages: its folder, or the address that it mirrors."""
+        return str(self.path) if self.origin is None else self.origin.url
+
+    @property
     def packed(self) -> bool:
         """Whether zarrfeed wrote the split, so that every shard has a file, even one of zeros."""
         return bool(self.attributes)
