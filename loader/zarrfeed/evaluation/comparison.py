@@ -169,7 +169,7 @@ class _Comparison:
         self.multi_hot = true.split.multi_hot and true.field == MASK
         if self.multi_hot and true.channels != (len(names),):
             raise StoreError(
-                f"{true.split.path / true.field}: needed a channel for each of {len(names)} "
+                f"{true.split.address}/{true.field}: needed a channel for each of {len(names)} "
                 f"classes, found {true.channels[0]}: restore the attributes, or convert again"
             )
         self._decode_truth = _named_errors(
@@ -222,7 +222,7 @@ class _Comparison:
             ids = np.flatnonzero(pixels)
             if ids.size:
                 raise StoreError(
-                    f"{boxes.split.path / boxes.field}: needed ids of the {classes} classes, 0 … "
+                    f"{boxes.split.address}/{boxes.field}: needed ids of the {classes} classes, 0 … "
                     f"{classes - 1}, found {few(map(str, (ids + classes).tolist()), shown=5)} at "
                     f"{pixels.sum():,} pixels of {key!r}: store the ids of the classes "
                     f"{few(self._names, shown=5)}"
@@ -239,4 +239,4 @@ def _named_errors(boxes: CaseBoxes, function: Callable[[], T], where: str = "") 
     try:
         return function()
     except ValueError as error:
-        raise StoreError(f"{boxes.split.path / boxes.field}: {error}{where}") from error
+        raise StoreError(f"{boxes.split.address}/{boxes.field}: {error}{where}") from error

@@ -62,7 +62,7 @@ def open_both(
             )
             tile = of_it.tile_size
             plain = None
-            if tile is not None:
+            if tile is not None and not (remote_url(given) and splits_below(given, remote)):
                 plain = open_in_place(given, len(tile), (truth,), remote=remote)
             if plain is not None:
                 return plain, of_it
@@ -179,7 +179,7 @@ def require_classes_of(split: Split, field: str) -> None:
     """
     if split.instances and field == MASK:
         raise StoreError(
-            f"{split.path / field}: needed ids of classes, found numbers of instances, which "
+            f"{split.address}/{field}: needed ids of classes, found numbers of instances, which "
             "differ from case to case: pack class ids with --instances semantic or boundary"
         )
 
@@ -214,7 +214,7 @@ def require_cases(
     none_left = len(unpredicted) == len(true.numbers)
     if none_left:
         raise StoreError(
-            f"{predicted.split.path}: needed predictions of {true.split.path}, found no case in "
+            f"{predicted.split.address}: needed predictions of {true.split.address}, found no case in "
             f"common: there are predictions of {few(unknown, shown=5)}, and masks of "
             f"{few(unpredicted, shown=5)}: name the split that was predicted, or store predictions "
             "by the same keys, such as names of files without their endings"
@@ -224,7 +224,7 @@ def require_cases(
         found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
         found += [f"predictions without masks: {few(unknown, shown=5)}"] if unknown else []
         raise StoreError(
-            f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, and "
+            f"{predicted.split.address}: needed a prediction of every case of {true.split.address}, and "
             f"no others, found {', and '.join(found)}; predict again, or compare only the cases "
             "that both have by allow_missing=True (--allow-missing)"
             f"{look_up('compared-cases')}"
@@ -247,7 +247,7 @@ def require_sizes(true: CaseBoxes, predicted: CaseBoxes, keys: list[str]) -> Non
     if wrong.size:
         at = int(wrong[0])
         raise StoreError(
-            f"{predicted.split.path}: needed {tuple(needed[at].tolist())} pixels for {keys[at]!r}, "
+            f"{predicted.split.address}: needed {tuple(needed[at].tolist())} pixels for {keys[at]!r}, "
             f"the size of its mask, found {tuple(found[at].tolist())}; {wrong.size:,} of "
             f"{plural(len(keys), 'case')} differ: predict the same images, in the same orientation "
             "and spacing"

@@ -165,7 +165,7 @@ def predict(
     split = open_predicted(store, patches.axes, names if transform is None else None, remote)
     if inputs is None and IMAGE not in split.layouts:
         raise StoreError(
-            f"{split.path}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
+            f"{split.address}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
             "the model gets by inputs= (--field)"
             f"{look_up('fields')}"
         )

@@ -206,7 +206,7 @@ class Cases(Mapping[str, CaseArray]):
             [only] = self.fields
             return only
         raise StoreError(
-            f"{self.split.path}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
+            f"{self.split.address}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
             f"one by .open(key, {next(iter(self.fields), '')!r})"
             f"{look_up('fields')}"
         )
@@ -221,7 +221,7 @@ class Cases(Mapping[str, CaseArray]):
             wkt = None if number is None or number < 0 else said["wkt"][number]
         except (TypeError, LookupError) as error:
             raise StoreError(
-                f"{self.split.path}: needed a coordinate reference system for case {case} in its "
+                f"{self.split.address}: needed a coordinate reference system for case {case} in its "
                 f"attributes, found {said!r:.200}: restore them, or convert again"
             ) from error
         return None if wkt is None else str(wkt)
@@ -242,7 +242,7 @@ class Cases(Mapping[str, CaseArray]):
         return len(self._table)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} cases of {self.split.path}: {few(list(self), shown=3)}>"
+        return f"<{len(self)} cases of {self.split.address}: {few(list(self), shown=3)}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table, and four cases."""
@@ -269,7 +269,7 @@ class Cases(Mapping[str, CaseArray]):
         keys = list(self)[:_MOST_COMPARED]
         hint = did_you_mean(str(key), keys)
         return CaseKeyError(
-            f"{self.split.path}: needed the key of one of {len(self):,} cases, such as "
+            f"{self.split.address}: needed the key of one of {len(self):,} cases, such as "
             f"{few(map(repr, keys), shown=3, counted=True)}, found {key!r:.200}"
             f"{hint and f'; {hint}'}"
             f"{look_up('unknown-key')}"
@@ -282,7 +282,7 @@ class Cases(Mapping[str, CaseArray]):
             tiles, tile = pool.layout.shape[0], pool.layout.sample_shape[: len(self.tile_size)]
             if (tiles, tile) != (self.split.tiles, self.tile_size):
                 raise StoreError(
-                    f"{self.split.path / field}: needed {self.split.tiles:,} tiles of "
+                    f"{self.split.address}/{field}: needed {self.split.tiles:,} tiles of "
                     f"{self.tile_size}, found {tiles:,} of {tile}: choose one of "
                     f"{', '.join(self.fields)}"
                 )
@@ -296,7 +296,7 @@ class Cases(Mapping[str, CaseArray]):
         if layout is None or layout.shape != needed:
             found = self.split.unfit.get(name) or f"{self.split.layouts[name].shape}"
             raise StoreError(
-                f"{self.split.path / name}: needed floats {needed}, found {found}: restore it, or "
+                f"{self.split.address}/{name}: needed floats {needed}, found {found}: restore it, or "
                 "convert again"
             )
         values: NDArray[np.float64] = read_samples(self.split, name, range(len(self)))

@@ -85,7 +85,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
     found = (len(shape), len(shape) - 1) if table is None else (len(table.tile),)
     if axes not in found:
         raise StoreError(
-            f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
+            f"{split.address}: patches with {axes} axes need samples or cases with {axes} spatial "
             f"axes, found {shape} per row of {field!r}: give the patches as many axes"
             f"{look_up('patch-axes')}"
         )

@@ -83,19 +83,19 @@ def stitch(
         return _side_by_side(split, table, values)
     if TILE not in split.layouts:
         raise StoreError(
-            f"{split.path}: needed tiles, found whole images: use their predictions as they are"
+            f"{split.address}: needed tiles, found whole images: use their predictions as they are"
         )
     described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
     if IMAGE not in split.layouts or None in described:
         raise StoreError(
-            f"{split.path}: needed the tiles' images, places, names and sizes, found arrays that "
+            f"{split.address}: needed the tiles' images, places, names and sizes, found arrays that "
             "are missing or damaged: restore them, or convert again"
         )
     tiles = split.layouts[IMAGE].shape[:-1]
     described_axes = split.layouts[TILE].shape[1] - 1, split.layouts[TILE_SIZE].shape[1]
     if set(described_axes) != {len(tiles) - 1}:
         raise StoreError(
-            f"{split.path}: needed places and sizes along the {len(tiles) - 1} spatial axes of the "
+            f"{split.address}: needed places and sizes along the {len(tiles) - 1} spatial axes of the "
             f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
             "again"
         )
@@ -172,7 +172,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
         whole = _put_together(predictions, rows, origins, size) if fits else None
         if whole is None:
             raise StoreError(
-                f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found "
+                f"{split.address}/{TILE_SIZE}: needed a size that its tiles cover, found "
                 f"{size.tolist()} for {key!r}, of which there are {len(rows)} tiles of "
                 f"{list(tile)}: keep all tiles of an image, or convert again"
             )

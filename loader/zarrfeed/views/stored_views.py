@@ -86,7 +86,7 @@ def roles_of(split: Split) -> Roles:
     if roles == Roles(None, None):
         found = ", ".join(f"{name} {shape}" for name, (shape, _) in fields.items()) or "none"
         raise StoreError(
-            f"{split.path}: needed a field of images or masks with 2 to 4 axes, found {found}: "
+            f"{split.address}: needed a field of images or masks with 2 to 4 axes, found {found}: "
             "name a split that has one"
         )
     return roles

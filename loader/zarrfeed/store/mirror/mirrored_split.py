@@ -94,7 +94,7 @@ def files_by_block(split: Split) -> FileTable | None:
     described, names = split.describing(SHARD_FILES), split.attributes.get("fields")
     if described is None or not names:
         return None
-    where = split.path / SHARD_FILES
+    where = f"{split.address}/{SHARD_FILES}"
     try:
         files = FileTable.of_shard_files(
             names, read_samples(split, SHARD_FILES, range(described.shape[0]))
