@@ -222,8 +222,8 @@ class _Comparison:
             ids = np.flatnonzero(pixels)
             if ids.size:
                 raise StoreError(
-                    f"{boxes.split.address}/{boxes.field}: needed ids of the {classes} classes, 0 … "
-                    f"{classes - 1}, found {few(map(str, (ids + classes).tolist()), shown=5)} at "
+                    f"{boxes.split.address}/{boxes.field}: needed ids of the {classes} classes, 0 "
+                    f"… {classes - 1}, found {few(map(str, (ids + classes).tolist()), shown=5)} at "
                     f"{pixels.sum():,} pixels of {key!r}: store the ids of the classes "
                     f"{few(self._names, shown=5)}"
                 )

@@ -214,8 +214,8 @@ def require_cases(
     none_left = len(unpredicted) == len(true.numbers)
     if none_left:
         raise StoreError(
-            f"{predicted.split.address}: needed predictions of {true.split.address}, found no case in "
-            f"common: there are predictions of {few(unknown, shown=5)}, and masks of "
+            f"{predicted.split.address}: needed predictions of {true.split.address}, found no case "
+            f"in common: there are predictions of {few(unknown, shown=5)}, and masks of "
             f"{few(unpredicted, shown=5)}: name the split that was predicted, or store predictions "
             "by the same keys, such as names of files without their endings"
             f"{look_up('compared-cases')}"
@@ -224,9 +224,9 @@ def require_cases(
         found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
         found += [f"predictions without masks: {few(unknown, shown=5)}"] if unknown else []
         raise StoreError(
-            f"{predicted.split.address}: needed a prediction of every case of {true.split.address}, and "
-            f"no others, found {', and '.join(found)}; predict again, or compare only the cases "
-            "that both have by allow_missing=True (--allow-missing)"
+            f"{predicted.split.address}: needed a prediction of every case of "
+            f"{true.split.address}, and no others, found {', and '.join(found)}; predict again, or "
+            "compare only the cases that both have by allow_missing=True (--allow-missing)"
             f"{look_up('compared-cases')}"
         )
     return unpredicted, unknown
@@ -247,9 +247,9 @@ def require_sizes(true: CaseBoxes, predicted: CaseBoxes, keys: list[str]) -> Non
     if wrong.size:
         at = int(wrong[0])
         raise StoreError(
-            f"{predicted.split.address}: needed {tuple(needed[at].tolist())} pixels for {keys[at]!r}, "
-            f"the size of its mask, found {tuple(found[at].tolist())}; {wrong.size:,} of "
-            f"{plural(len(keys), 'case')} differ: predict the same images, in the same orientation "
-            "and spacing"
+            f"{predicted.split.address}: needed {tuple(needed[at].tolist())} pixels for "
+            f"{keys[at]!r}, the size of its mask, found {tuple(found[at].tolist())}; "
+            f"{wrong.size:,} of {plural(len(keys), 'case')} differ: predict the same images, in "
+            "the same orientation and spacing"
             f"{look_up('compared-cases')}"
         )

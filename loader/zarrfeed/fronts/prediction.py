@@ -165,8 +165,8 @@ def predict(
     split = open_predicted(store, patches.axes, names if transform is None else None, remote)
     if inputs is None and IMAGE not in split.layouts:
         raise StoreError(
-            f"{split.address}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
-            "the model gets by inputs= (--field)"
+            f"{split.address}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name "
+            "what the model gets by inputs= (--field)"
             f"{look_up('fields')}"
         )
     inputs = inputs or IMAGE

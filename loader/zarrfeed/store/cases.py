@@ -206,8 +206,8 @@ class Cases(Mapping[str, CaseArray]):
             [only] = self.fields
             return only
         raise StoreError(
-            f"{self.split.address}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
-            f"one by .open(key, {next(iter(self.fields), '')!r})"
+            f"{self.split.address}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: "
+            f"choose one by .open(key, {next(iter(self.fields), '')!r})"
             f"{look_up('fields')}"
         )
 
@@ -221,8 +221,8 @@ class Cases(Mapping[str, CaseArray]):
             wkt = None if number is None or number < 0 else said["wkt"][number]
         except (TypeError, LookupError) as error:
             raise StoreError(
-                f"{self.split.address}: needed a coordinate reference system for case {case} in its "
-                f"attributes, found {said!r:.200}: restore them, or convert again"
+                f"{self.split.address}: needed a coordinate reference system for case {case} in "
+                f"its attributes, found {said!r:.200}: restore them, or convert again"
             ) from error
         return None if wkt is None else str(wkt)
 
@@ -296,8 +296,8 @@ class Cases(Mapping[str, CaseArray]):
         if layout is None or layout.shape != needed:
             found = self.split.unfit.get(name) or f"{self.split.layouts[name].shape}"
             raise StoreError(
-                f"{self.split.address}/{name}: needed floats {needed}, found {found}: restore it, or "
-                "convert again"
+                f"{self.split.address}/{name}: needed floats {needed}, found {found}: restore it, "
+                "or convert again"
             )
         values: NDArray[np.float64] = read_samples(self.split, name, range(len(self)))
         return values.astype(np.float64, copy=False)

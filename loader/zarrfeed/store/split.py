@@ -211,8 +211,8 @@ class Split:
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
             raise StoreError(
-                f"{self.address}: needed fields of equally many samples, found {lengths}: read them "
-                "one by one"
+                f"{self.address}: needed fields of equally many samples, found {lengths}: read "
+                "them one by one"
             )
         for name, layout in chosen.items():
             require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")

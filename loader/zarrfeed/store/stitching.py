@@ -88,16 +88,16 @@ def stitch(
     described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
     if IMAGE not in split.layouts or None in described:
         raise StoreError(
-            f"{split.address}: needed the tiles' images, places, names and sizes, found arrays that "
-            "are missing or damaged: restore them, or convert again"
+            f"{split.address}: needed the tiles' images, places, names and sizes, found arrays "
+            "that are missing or damaged: restore them, or convert again"
         )
     tiles = split.layouts[IMAGE].shape[:-1]
     described_axes = split.layouts[TILE].shape[1] - 1, split.layouts[TILE_SIZE].shape[1]
     if set(described_axes) != {len(tiles) - 1}:
         raise StoreError(
-            f"{split.address}: needed places and sizes along the {len(tiles) - 1} spatial axes of the "
-            f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
-            "again"
+            f"{split.address}: needed places and sizes along the {len(tiles) - 1} spatial axes of "
+            f"the tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or "
+            "convert again"
         )
     _require_tiles(values, tiles)
     return _stitched(split, values)

@@ -170,6 +170,8 @@ class Clients:
                     mirror.table.announce(evicts=self._space.limit is not None)
                 self._downloads.add(mirror)
                 self._mirrors[str(folder)] = mirror
+                if mirror.table is not None:
+                    mirror.table.announce(evicts=self._space.limit is not None)
         mirror.store = store  # the latest credentials
         mirror.clients.add(client)
         client.mirrors[str(folder)] = mirror

@@ -97,6 +97,7 @@ class MirroredReader(FieldReader):
         self._fetching = None
 
     def _read(self, rows: Rows, plan: Callable[[], ReadPlan], copy: Callable[[], None]) -> None:
+        self._connected()  # which also keeps the mirror, now in use, from being removed
         with naming_address(self._folder, self._origin.url):
             if not self._read_whole(rows, copy):
                 self._read_blocks(np.unique(self._shards(rows)), plan(), copy)
