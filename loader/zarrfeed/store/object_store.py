@@ -243,7 +243,7 @@ class ObjectStore:
             for found in obstore.list(self._store, prefix or None, chunk_size=1000):
                 yield from (_known(each["path"], each) for each in found)
 
-    def child_folders(self) -> tuple[str, ...]:
+    def folders(self) -> tuple[str, ...]:
         """Return the names of the folders just below the address, without what is in them.
 
         Raises

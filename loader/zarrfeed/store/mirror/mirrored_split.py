@@ -127,7 +127,7 @@ def list_remote_splits(url: str, remote: Remote) -> tuple[str, ...]:
     try:
         if not _is_group(store, METADATA):
             raise StoreError(f"{url}: needed a dataset, found an array{look_up('no-split')}")
-        names = [name for name in store.child_folders() if not name.endswith(PARTIAL)]
+        names = [name for name in store.folders() if not name.endswith(PARTIAL)]
         return tuple(sorted(name for name in names if _is_group(store, f"{name}/{METADATA}")))
     except FileNotFoundError as error:
         raise StoreError(f"{error}{look_up('no-split')}") from error
