@@ -38,7 +38,8 @@ _CLIENT_DEFAULTS = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": 
 _RETRIES = {"max_retries": 6, "retry_timeout": 60.0}
 _PARTS_AT_ONCE = 8
 _PART_NBYTES = 8 << 20
-_RESUMES = 5  # cuts in a row after which nothing had arrived
+# How often a range is asked for in vain, after what went wrong.
+_RESUMES = {"cut": 5, "stalled": 2}
 _SHOWN = 120  # letters of what a server says
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -202,7 +203,7 @@ class ObjectStore:
                         raise self._too_short(key, start, stop, known)
             except ObjectError as error:
                 fruitless = fruitless + 1 if start == before else 0
-                if error.kind != "cut" or fruitless == _RESUMES:
+                if fruitless >= _RESUMES.get(error.kind, 0):
                     raise
                 nbytes = 1  # every part as it arrives, because a cut loses what is held back
 

@@ -22,6 +22,7 @@ import numpy as np
 from zarrfeed.errors import ReadError, StoreError, look_up
 from zarrfeed.python_process import command_of
 from zarrfeed.store.mirror.messages import Hangup, Message, encoded, raise_if_error, receive
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,6 +212,8 @@ class Connection:
             except BaseException:  # Ctrl-C: the answer would be taken for that of another
                 self._hang_up()
                 raise
+        for warning in answer.get("warnings", ()):
+            warn_user(str(warning))
         raise_if_error(answer)
         return answer
 

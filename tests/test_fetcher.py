@@ -1,0 +1,311 @@
+"""The downloads of the fetcher, in this process: whole, once, verified and within a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import shutil
+import socket
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("obstore")
+from obstore.store import LocalStore
+
+from cases import CaseArrays, pair
+from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.feed.fetching import mirror_folder
+from zarrfeed.feed.fetching.cache_space import CacheSpace
+from zarrfeed.feed.fetching.clients import Clients
+from zarrfeed.feed.fetching.downloads import Downloads
+from zarrfeed.feed.fetching.fetch_plan import FetchPlan
+from zarrfeed.feed.fetching.mirror import Mirror
+from zarrfeed.feed.fetching.mirror_folder import find_split, make_folder
+from zarrfeed.order.schedule import Schedule
+from zarrfeed.store.mirror import messages
+from zarrfeed.store.mirror.block_table import WHOLE, WRONG
+from zarrfeed.store.object_store import ObjectStore
+from zarrfeed_convert import convert
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 images of ¾ MiB and masks of ¼ MiB, four a shard: 3 shards of 3 + 1 blocks and a bit."""
+    folder = tmp_path_factory.mktemp("dataset") / "a.zarr"
+    arrays = {f"{n:02}": pair((512, 512), n) for n in range(12)}
+    convert(
+        CaseArrays(arrays), folder, split="train", workers=1, codec="raw", shard_size=3 * MIB,
+        chunk_samples=1, classes=3,
+    )  # fmt: skip
+    return folder
+
+
+class Objects(ObjectStore):
+    """A local folder as an object store, which changes what a test says."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("test://a.zarr/train", LocalStore(folder))
+        self.flips = 0  # answers whose first byte is wrong
+        self.asked: list[tuple[str, int, int]] = []
+
+    async def parts(
+        self, key: str, start: int, stop: int, *, nbytes: int = MIB
+    ) -> AsyncIterator[Any]:
+        self.asked.append((key, start, stop))
+        flip, self.flips = self.flips > 0, max(0, self.flips - 1)
+        async for known, part in super().parts(key, start, stop, nbytes=nbytes):
+            yield known, bytes([part[0] ^ 1, *part[1:9]]) + part[9:] if flip else part
+            flip = False
+
+
+class Fetching:
+    """A mirror of the dataset, and its downloads."""
+
+    def __init__(self, cache: Path, dataset: Path, limit: int | None = None) -> None:
+        self.cache, self.dataset = cache, dataset
+        self.objects = Objects(dataset / "train")
+        self.downloads = Downloads(FetchPlan(limit))
+
+    async def open(self) -> Mirror:
+        found = await find_split(
+            self.objects.url, self.objects, ObjectStore("", LocalStore(self.dataset))
+        )
+        folder = await make_folder(found, self.objects, self.cache)
+        self.mirror = Mirror(folder, found, self.objects)
+        self.mirror.clients.add(self)
+        assert self.mirror.table is not None
+        self.mirror.table.announce(evicts=True)  # so that nothing waits for readers
+        self.downloads.add(self.mirror)
+        self.files, self.table = self.mirror.files, self.mirror.table
+        return self.mirror
+
+    async def settled(self) -> None:
+        while self.downloads._tasks:
+            await asyncio.gather(*self.downloads._tasks)
+
+    def content(self, file: int) -> tuple[bytes, bytes]:
+        """The bytes of a file, here and there."""
+        key = self.mirror.key_of(file)
+        return (self.mirror.folder / key).read_bytes(), (self.dataset / "train" / key).read_bytes()
+
+
+@pytest.fixture
+def run(tmp_path: Path, dataset: Path) -> Callable[..., None]:
+    def run(test: Callable[[Fetching], Coroutine[Any, Any, None]], **options: Any) -> None:
+        async def whole() -> None:
+            fetching = Fetching(tmp_path, dataset, **options)
+            await fetching.open()
+            await asyncio.wait_for(test(fetching), 30)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_what_is_required_comes_and_then_the_rest_of_its_files(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        await fetching.downloads.require("a", fetching.mirror, np.array([1]))
+        assert fetching.table.present(np.array([1])).all()
+        await fetching.settled()
+        [file] = set(fetching.files.files_of(np.array([1])).tolist())
+        here, there = fetching.content(file)
+        assert here == there
+        assert fetching.table.verified[file] == WHOLE
+        assert fetching.table.missing.tolist().count(0) == 1
+        nbytes = [stop - start for _, start, stop in fetching.objects.asked if "c/" in _]
+        assert sum(nbytes) == len(there)  # nothing twice
+
+    run(test)
+
+
+def test_neighbours_come_by_one_request(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        fetching.objects.asked.clear()
+        await fetching.downloads.require("a", fetching.mirror, np.array([0, 1, 2]))
+        await fetching.settled()
+        assert fetching.objects.asked[0][1:] == (0, 3 * MIB)
+
+    run(test)
+
+
+def test_wrong_bytes_are_fetched_again_and_told(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        fetching.objects.flips = 1
+        await fetching.downloads.require("a", fetching.mirror, np.array([0]))
+        await fetching.settled()
+        here, there = fetching.content(0)
+        assert here == there
+        assert fetching.table.verified[0] == WHOLE
+        [warning] = fetching.mirror.warnings
+        assert "samples 0 to 3" in warning
+
+    run(test)
+
+
+def test_bytes_that_stay_wrong_are_an_error(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        fetching.objects.flips = 99
+        await fetching.downloads.require("a", fetching.mirror, np.array([0]))
+        await fetching.settled()
+        assert fetching.table.verified[0] == WRONG
+        with pytest.raises(ReadError, match="came twice with other bytes"):
+            await fetching.downloads.require("a", fetching.mirror, np.array([0]))
+
+    run(test)
+
+
+def test_a_limit_holds_and_holes_take_no_space(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        for block in range(fetching.files.blocks):
+            await fetching.downloads.require("a", fetching.mirror, np.array([block]))
+            assert fetching.mirror.nbytes <= 3 * MIB
+        taken = sum(p.stat().st_blocks * 512 for p in fetching.mirror.folder.rglob("*/c/*/**/*"))
+        assert taken < 4 * MIB
+
+    run(test, limit=3 * MIB)
+
+
+def test_more_than_the_limit_at_once_is_an_error(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        with pytest.raises(ReadError, match=r"needed .* bytes at the same time"):
+            await fetching.downloads.require("a", fetching.mirror, np.arange(5))
+
+    run(test, limit=3 * MIB)
+
+
+@pytest.mark.parametrize("hurt", [False, True])
+def test_after_a_reboot_files_are_hashed_before_they_are_used(
+    run: Any, monkeypatch: pytest.MonkeyPatch, hurt: bool
+) -> None:
+    async def fill(fetching: Fetching) -> None:
+        await fetching.downloads.require("a", fetching.mirror, np.arange(fetching.files.blocks))
+        await fetching.settled()
+
+    async def use(fetching: Fetching) -> None:
+        assert not fetching.table.present(np.arange(fetching.files.blocks)).any()
+        fetching.objects.asked.clear()
+        await fill(fetching)
+        for file in range(fetching.files.files):
+            here, there = fetching.content(file)
+            assert here == there
+        files = {key for key, *_ in fetching.objects.asked}
+        assert files == ({fetching.mirror.key_of(0)} if hurt else set())
+
+    run(fill)
+    if hurt:
+
+        async def damage(fetching: Fetching) -> None:
+            fetching.mirror.write(0, 5, b"damaged")
+
+        run(damage)
+    monkeypatch.setattr("zarrfeed.feed.fetching.mirror.boot_id", lambda: "another start")
+    run(use)
+
+
+def test_a_cache_that_is_opened_again_has_what_it_had(run: Any) -> None:
+    async def fill(fetching: Fetching) -> None:
+        await fetching.downloads.require("a", fetching.mirror, np.array([0]))
+        await fetching.settled()
+
+    async def again(fetching: Fetching) -> None:
+        assert fetching.table.present(np.array([0])).all()
+        assert fetching.table.verified[0] == WHOLE
+
+    run(fill)
+    run(again)
+
+
+def test_names_that_leave_the_folder_are_refused(tmp_path: Path, dataset: Path) -> None:
+    hostile = tmp_path / "hostile.zarr"
+    shutil.copytree(dataset, hostile)
+    path = hostile / "train/zarr.json"
+    path.write_text(path.read_text().replace('"mask"', '"../../mask"'))
+    with pytest.raises(StoreError, match="needed names of arrays"):
+        asyncio.run(find_split("test://x/train", Objects(hostile / "train"), None))
+
+
+def test_a_replaced_split_is_another_mirror(tmp_path: Path, dataset: Path) -> None:
+    copied = tmp_path / "b.zarr"
+    shutil.copytree(dataset, copied)
+
+    def name() -> str:
+        found = asyncio.run(find_split("test://b/train", Objects(copied / "train"), None))
+        asyncio.run(make_folder(found, Objects(copied / "train"), tmp_path))
+        return found.folder_name
+
+    before = name()
+    assert name() == before
+    path = copied / "train/zarr.json"
+    path.write_text(path.read_text().replace("cases in memory", "other cases"))
+    assert name() != before
+
+
+def test_another_limit_is_refused_and_names_the_one_in_force(tmp_path: Path) -> None:
+    space = CacheSpace(tmp_path, FetchPlan(None))
+    space.agree(5 * MIB)
+    space.agree(5 * MIB)
+    space.agree(None)  # whoever does not care
+    with pytest.raises(StoreError, match=r"limit of 5,242,880 bytes, not 1,048,576"):
+        space.agree(MIB)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\xff" * 8,
+        b"GET / HTTP/1.1\r\n\r\n",
+        messages.encoded({"do": "format the disk"}),
+        messages.encoded({"do": "require", "folder": "/etc"}, b"12345678"),
+        messages.encoded({"do": "plan", "epoch": 0, "batch": 0}, pickle.dumps(1)),
+        messages.encoded({"do": "open", "url": "s3://a/b", "limit": -1}, pickle.dumps(({}, {}))),
+        messages.encoded({})[:9],
+    ],
+)
+def test_who_says_nonsense_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
+    async def whole() -> None:
+        plan = FetchPlan(None)
+        clients = Clients(tmp_path, Downloads(plan), CacheSpace(tmp_path, plan))
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        serving = asyncio.create_task(clients.serve(reader, writer))
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(ours, sent)
+        if len(sent) < 10:  # half a message
+            ours.shutdown(socket.SHUT_WR)
+        assert await asyncio.wait_for(loop.sock_recv(ours, 99), 10) == b""
+        ours.close()
+        await asyncio.wait_for(serving, 10)
+        assert not clients.connected
+
+    asyncio.run(whole())
+
+
+def test_messages_are_received_as_they_were_sent() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(messages.encoded({"do": "at", "epoch": 1}, b"abc"))
+        assert messages.receive(theirs) == ({"do": "at", "epoch": 1}, b"abc")
+        ours.close()
+        with pytest.raises(messages.Hangup):
+            messages.receive(theirs)
+
+
+def test_a_schedule_is_pickled_by_its_arguments() -> None:
+    of = {"shuffle": True, "block": 1, "seed": 3, "drop_remainder": False}
+    schedule = Schedule(range(40), batch_size=3, **of, rank=1, world_size=2)  # type: ignore[arg-type]
+    again = pickle.loads(pickle.dumps(schedule))
+    for batch in range(schedule.batches):
+        assert (again.batch_ids(2, batch) == schedule.batch_ids(2, batch)).all()
+
+
+def test_there_is_a_boot_id() -> None:
+    assert mirror_folder.boot_id() == mirror_folder.boot_id()
