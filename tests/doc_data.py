@@ -166,4 +166,5 @@ PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "tutorials/geotiff.md": scene,
     "tutorials/two-processes.md": cells_for_torch,
     "tutorials/s3.md": cells_and_bucket,
+    "guides/copying.md": cells_and_bucket,
 }

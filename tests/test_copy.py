@@ -474,3 +474,42 @@ def test_secrets_are_written_nowhere(packed, bucket, proxy, options):
     assert any(b"arrived" in each for each in stored)
     for secret in (bucket.key, bucket.secret):
         assert not any(secret.encode() in each for each in stored)
+
+
+# Verification
+
+
+def test_what_is_in_an_object_store_is_verified_there(packed, bucket, proxy, options):
+    bucket.upload(packed.store)
+    found = verify(bucket.url("o.zarr"), workers=1, storage_options=options)
+    local = verify(packed.store, workers=1)
+    assert found.ok
+    assert [split.path for split in found.splits] == [bucket.url("o.zarr/train")]
+    assert (found.splits[0].decoded, found.splits[0].nbytes) == (
+        local.splits[0].decoded, local.splits[0].nbytes,
+    )  # fmt: skip
+    shards = [one.path for one in proxy.requests if "/c/" in one.path and one.method == "GET"]
+    assert len(shards) == len(set(shards)), "every object is read once"
+    assert verify(bucket.url("o.zarr/train"), workers=1, storage_options=options).ok
+
+
+def test_damage_in_an_object_store_is_named_by_its_address(packed, bucket):
+    bucket.upload(packed.store)
+    damaged, missing = ("o.zarr/train/image/c/1/0/0/0", "o.zarr/train/mask/c/2/0/0")
+    content = bytearray(packed.shard("image", 1).read_bytes())
+    content[5] ^= 1
+    bucket.store().put(damaged, bytes(content))
+    bucket.store().delete(missing)
+    bucket.store().put("o.zarr/train/mask/c/9/0/0", b"stray")
+    found = verify(bucket.url("o.zarr"), workers=2, storage_options=bucket.options)
+    files = {file for problem in found.problems for file in problem.files}
+    assert {
+        bucket.url(damaged),
+        bucket.url(missing),
+        bucket.url("o.zarr/train/mask/c/9/0/0"),
+    } <= files
+    kinds = {problem.kind for problem in found.problems}
+    assert {"file-damaged", "file-missing", "file-extra"} <= kinds
+    assert not any("zarrfeed-verify" in problem.what for problem in found.problems)
+    with pytest.raises(StoreError, match="no-split"):
+        verify(bucket.url("nothing.zarr"), storage_options=bucket.options)

@@ -15,7 +15,7 @@ from packed import write_originals
 from servers.fault_proxy import Rule
 from zarrfeed.errors import ReadError, SourceError, StoreError
 from zarrfeed_convert import PairedFolders, convert, fetch_originals, require_target
-from zarrfeed_convert.copying.originals import _require_name
+from zarrfeed_convert.copying.originals import require_name
 from zarrfeed_tools.application import app
 
 if TYPE_CHECKING:
@@ -153,4 +153,4 @@ def test_a_file_of_a_web_server(originals, published, tmp_path):
 @pytest.mark.parametrize("key", ["../x.png", "a//b.png", "/etc/passwd", "a/./b", "a\\b", "a\0b"])
 def test_names_that_leave_the_folder_are_refused(key):
     with pytest.raises(SourceError, match="whose names can be those of files"):
-        _require_name("s3://b", key)
+        require_name("s3://b", key)

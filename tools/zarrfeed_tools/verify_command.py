@@ -12,6 +12,7 @@ from zarrfeed import list_splits
 from zarrfeed.errors import printable
 from zarrfeed_convert import fields_of_text, set_read_timeout, verify
 from zarrfeed_tools.progress import show_progress
+from zarrfeed_tools.remote_options import StorageOptions, storage_options_of
 from zarrfeed_tools.source_arguments import limits_of
 from zarrfeed_tools.source_options import (
     FLAGS,
@@ -38,11 +39,15 @@ and its files are named, and the exit status is 1.
 changed, are gone, or are new. Only this can detect wrong keys. Samples of a Python \
 iterable cannot be made again; a note says so.
 
+STORE may be an address, such as s3://bucket/camvid.zarr: every object is read once, and needs \
+no room here beyond a few shards.
+
 [bold]Examples[/]
 
 \b
 zarrfeed verify camvid.zarr
 zarrfeed verify camvid.zarr/train --source
+zarrfeed verify s3://bucket/camvid.zarr
 zarrfeed verify camvid.zarr/train --images moved/images --masks moved/masks
 """
 
@@ -54,7 +59,10 @@ def register(app: typer.Typer) -> None:
 
 def _command(
     store: Annotated[
-        Path, typer.Argument(metavar="STORE[/SPLIT]", help="A dataset, or one split of it.")
+        Path,
+        typer.Argument(
+            metavar="STORE[/SPLIT]", help="A dataset, or one split of it: a path or an address."
+        ),
     ],
     source: Annotated[
         bool,
@@ -98,12 +106,14 @@ def _command(
     ] = False,
     max_sample_size: MaxSampleSize = None,
     allow_external: AllowExternal = False,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Check a packed dataset against everything that it records about itself."""
     places = {"images": images, "masks": masks, "fields": fields_of_text(fields or ()) or None}
+    opened_by = storage_options_of(storage_options)
     moved = {name: place for name, place in places.items() if place is not None}
     if moved:
-        splits = list_splits(store)
+        splits = list_splits(store, storage_options=opened_by)
         if len(splits) > 1:
             raise typer.BadParameter(
                 printable(
@@ -123,6 +133,7 @@ def _command(
             read_timeout=read_timeout,
             progress=follow,
             limits=limits_of(max_sample_size, allow_external=allow_external),
+            storage_options=opened_by,
         )
     if as_json:
         typer.echo(json.dumps(found.to_json()))

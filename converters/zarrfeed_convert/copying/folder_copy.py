@@ -17,13 +17,13 @@ import xxhash
 from zarrfeed.errors import ReadError, SourceError, look_up
 from zarrfeed.store.schema import METADATA
 from zarrfeed_convert.atomic_files import writing
-from zarrfeed_convert.copying.traffic import wrong_bytes
+from zarrfeed_convert.copying.stored_dataset import FolderDataset
+from zarrfeed_convert.copying.traffic import digest_of, wrong_bytes
 from zarrfeed_convert.planning.layout import text_of_bytes
 from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import require_replaceable
 from zarrfeed_convert.splits.journal import opened_journal
 from zarrfeed_convert.splits.split_writer import commit_copy, partial_folder
-from zarrfeed_convert.verification.file_check import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +124,8 @@ def _is_there(path: Path, file: SplitFile) -> bool:
     try:
         if path.lstat().st_size != file.nbytes:
             return False
-        return file.xxh3 is None or file.is_right(*digest_file(path))
+        pieces = FolderDataset(path.parent).pieces(path.name)
+        return file.xxh3 is None or file.is_right(*digest_of(pieces))
     except OSError:
         return False
 

@@ -184,7 +184,7 @@ class _Bringing:
     def bring(self, objects: Sequence[StoredObject]) -> None:
         """Bring what is not there, and remove what is gone."""
         for each in objects:
-            _require_name(self._url, each.key)
+            require_name(self._url, each.key)
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with locked(self._folder):
@@ -269,8 +269,14 @@ class _Bringing:
                     remove(path, must=True)
 
 
-def _require_name(url: str, key: str) -> None:
-    """Refuse names of objects that leave the folder, or are not those of files."""
+def require_name(url: str, key: str) -> None:
+    """Refuse names of objects that leave the folder, or are not those of files.
+
+    Raises
+    ------
+    SourceError
+        The name is one of these.
+    """
     parts = key.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise SourceError(

@@ -20,7 +20,7 @@ from zarrfeed.store.object_transfers import PartDigest, plain_tag
 from zarrfeed.store.schema import METADATA
 from zarrfeed_convert.copying.metadata_shadow import shadow_of
 from zarrfeed_convert.copying.store_journal import Journaled, StoreJournal, read_journal
-from zarrfeed_convert.copying.traffic import checked
+from zarrfeed_convert.copying.traffic import checked, digest_of
 from zarrfeed_convert.splits.existing_split import require_replaceable
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ class _Target:
         """Read an object back, and the original if its digest is not recorded."""
         needed = file.xxh3
         if needed is None:
-            needed = _digest(self._job.pieces(file))[1]
-        found = _digest(traffic.counted(self._store.pieces(self._key(file))))
+            needed = digest_of(self._job.pieces(file))[1]
+        found = digest_of(traffic.counted(self._store.pieces(self._key(file))))
         self.read_back += 1
         return found == (file.nbytes, needed)
 
@@ -221,7 +221,7 @@ class _Target:
         tag = plain_tag(self._send(file, traffic, digest))
         if not self._job.settings.read_back and tag == digest.parts.tag():
             return tag
-        found = _digest(self._store.pieces(self._key(file)))
+        found = digest_of(self._store.pieces(self._key(file)))
         self.read_back += 1
         return tag if found == (digest.nbytes, digest.xxh3.intdigest()) else None
 
@@ -305,12 +305,3 @@ class _SentDigest:
             self.xxh3.update(piece)
             self.nbytes += memoryview(piece).nbytes
             yield piece
-
-
-def _digest(pieces: Iterable[Buffer]) -> tuple[int, int]:
-    """Return the number of bytes, and their xxh3_64."""
-    digest, nbytes = xxhash.xxh3_64(), 0
-    for piece in pieces:
-        digest.update(piece)
-        nbytes += memoryview(piece).nbytes
-    return nbytes, digest.intdigest()

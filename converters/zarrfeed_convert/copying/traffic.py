@@ -126,6 +126,15 @@ def checked(pieces: Iterable[Buffer], file: SplitFile, path: str) -> Iterator[Bu
         yield held
 
 
+def digest_of(pieces: Iterable[Buffer]) -> tuple[int, int]:
+    """Return the number of bytes, and their xxh3_64."""
+    digest, nbytes = xxhash.xxh3_64(), 0
+    for piece in pieces:
+        digest.update(piece)
+        nbytes += memoryview(piece).nbytes
+    return nbytes, digest.intdigest()
+
+
 def wrong_bytes(path: str, file: SplitFile, nbytes: int, xxh3: int) -> str:
     """Return the message that a file has other bytes than recorded."""
     if nbytes != file.nbytes:

@@ -60,7 +60,7 @@ class SplitVerification:
     Attributes
     ----------
     path
-        Folder of the split.
+        Folder of the split, or its address.
     samples
         Number of samples.
     decoded
@@ -79,7 +79,7 @@ class SplitVerification:
         Number of cases whose tiles are the samples; None for other samples.
     """
 
-    path: Path
+    path: Path | str
     samples: int
     decoded: int
     files: int

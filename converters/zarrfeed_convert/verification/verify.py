@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrfeed import open_split
 from zarrfeed.errors import SourceError, StoreError
 from zarrfeed.spelling import named
-from zarrfeed.store.address import local_path
+from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.schema import DIGEST, METADATA, SHARD_FILES
 from zarrfeed_convert.executors.selection import cores, executor_of, require_executor
 from zarrfeed_convert.failures import Failures
@@ -26,9 +26,16 @@ from zarrfeed_convert.verification.findings import Problem, SplitVerification, V
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
 from zarrfeed_convert.verification.shard_check import CheckTask, check_shard, problems_of
 from zarrfeed_convert.verification.split_discovery import extra_files, find_splits
+from zarrfeed_convert.verification.stand_in import (
+    RemoteCheck,
+    StandIn,
+    check_remote_shard,
+    stood_in,
+)
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
 
     from zarrfeed_convert.decoding.limits import Limits
@@ -48,6 +55,7 @@ def verify(
     read_timeout: float = PATIENCE_S,
     progress: OnProgress | None = None,
     limits: Limits | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Verification:
     """Verify that a dataset is as it was packed.
 
@@ -57,7 +65,8 @@ def verify(
     Parameters
     ----------
     path
-        A dataset, or one of its splits.
+        A dataset, or one of its splits: a path, or an address such as ``s3://bucket/cells.zarr``,
+        from which every object is read once. Shards do not stay on this machine.
     source
         Whether to recreate every sample from its original, too, and to compare it. True uses the
         source that the split records. If the originals have moved, give a mapping with the changed
@@ -79,6 +88,8 @@ def verify(
     limits
         Limits of what originals may claim; see :class:`zarrfeed_convert.Limits`. They are never
         read from the dataset.
+    storage_options
+        Options of the object store, if `path` is an address; see :func:`zarrfeed_convert.copy`.
 
     Returns
     -------
@@ -103,7 +114,30 @@ def verify(
     """
     start = time.perf_counter()
     require_executor(workers, read_timeout=read_timeout)
-    folders, notes = find_splits(local_path(path))
+    url = remote_url(path)
+    if url is None:
+        found = _verify(local_path(path), source, quick, workers, read_timeout, progress, limits)
+    else:
+        with stood_in(url, storage_options) as stand_in:
+            found = stand_in.named(
+                _verify(
+                    stand_in.path, source, quick, workers, read_timeout, progress, limits, stand_in
+                )
+            )
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def _verify(
+    path: Path,
+    source: Originals,
+    quick: bool,
+    workers: int | None,
+    read_timeout: float,
+    progress: OnProgress | None,
+    limits: Limits | None,
+    stand_in: StandIn | None = None,
+) -> Verification:
+    folders, notes = find_splits(path)
     if len(folders) > 1 and not isinstance(source, bool):
         names = ", ".join(folder.name for folder in folders)
         raise SourceError(
@@ -112,8 +146,10 @@ def verify(
     opened = [_open(folder) for folder in folders]
     one = opened[0].recorded if len(opened) == 1 else None
     with opened_originals(source, one, progress) as originals:
-        splits = _verified(opened, originals, quick, workers, read_timeout, progress, limits)
-    return Verification(tuple(splits), tuple(notes), time.perf_counter() - start)
+        splits = _verified(
+            opened, originals, quick, workers, read_timeout, progress, limits, stand_in
+        )
+    return Verification(tuple(splits), tuple(notes), 0.0)
 
 
 def _verified(
@@ -124,6 +160,7 @@ def _verified(
     read_timeout: float,
     progress: OnProgress | None,
     limits: Limits | None,
+    stand_in: StandIn | None,
 ) -> list[SplitVerification]:
     checks = [_checks_of(split, quick=quick) for split in opened]
     nbytes = sum(split.decoded_nbytes for split in opened)
@@ -131,7 +168,7 @@ def _verified(
     splits = []
     with executor_of(None, many, Failures("skip"), read_timeout=read_timeout) as executor:
         for split, tasks in zip(opened, checks, strict=True):
-            splits.append(_check(split, tasks, executor, progress))
+            splits.append(_check(split, tasks, executor, progress, stand_in))
     if source is False:
         return splits
     return [
@@ -198,14 +235,22 @@ def _checks_of(opened: _Opened, *, quick: bool) -> list[CheckTask]:
 
 
 def _check(
-    opened: _Opened, tasks: list[CheckTask], executor: Executor, progress: OnProgress | None
+    opened: _Opened,
+    tasks: list[CheckTask],
+    executor: Executor,
+    progress: OnProgress | None,
+    stand_in: StandIn | None,
 ) -> SplitVerification:
     """Compare the shards of a split with what is recorded about them."""
     recorded = opened.recorded
     if recorded is None:
         return SplitVerification(opened.path, 0, 0, 0, 0, None, (), opened.problems)
     tell = step_progress(progress, f"checking {opened.path.name}", recorded.samples)
-    findings = executor.run(check_shard, tasks, tell)
+    if stand_in is None:
+        findings = executor.run(check_shard, tasks, tell)
+    else:
+        remote = [RemoteCheck(stand_in, task) for task in tasks]
+        findings = executor.run(check_remote_shard, remote, tell)
     files = [file for shard in findings for file in shard.files]
     decoded = sum(len(task.rows) for task in tasks if task.expected is not None)
     extra = list(extra_files(recorded.split, {file.known.path for file in files}))
