@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from folders import contents
-from packed import write_originals
+from packed import pack, write_originals
 from servers.fault_proxy import Rule
 from zarrfeed.errors import ReadError, SourceError, StoreError
 from zarrfeed_convert import PairedFolders, convert, fetch_originals, require_target
@@ -154,3 +154,30 @@ def test_a_file_of_a_web_server(originals, published, tmp_path):
 def test_names_that_leave_the_folder_are_refused(key):
     with pytest.raises(SourceError, match="whose names can be those of files"):
         require_name("s3://b", key)
+
+
+def test_commands_that_read_take_addresses_with_their_options(bucket, tmp_path):
+    packed = pack(tmp_path / "packed")
+    url = bucket.upload(packed.store)
+    options = [
+        f"--storage-option={name}={value}"
+        for name, value in bucket.options.items()
+        if isinstance(value, str)
+    ]
+    cached = [*options, f"--cache={tmp_path / 'cache'}"]
+    for line in (
+        ["inspect", url, *cached],
+        ["report", f"{url}/train", str(tmp_path / "r.html"), *cached],
+        ["verify", url, *options],
+    ):
+        done = CliRunner().invoke(app, line)
+        assert done.exit_code == 0, (done.output, done.exception)
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+    assert not [
+        path
+        for path in (tmp_path / "cache").rglob("*")
+        if path.is_file() and bucket.secret.encode() in path.read_bytes()
+    ]
+    wrong = CliRunner().invoke(app, ["inspect", url, "--storage-option", "hush"])
+    assert wrong.exit_code == 2
+    assert "hush" not in wrong.output

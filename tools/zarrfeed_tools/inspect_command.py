@@ -12,6 +12,13 @@ from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.spelling import few, plural, share_text
 from zarrfeed_convert import class_cells, field_cells
 from zarrfeed_tools.inspection import CaseFacts, SplitFacts, inspect_store
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.report.checks import own_counts
 from zarrfeed_tools.report.collection import collect_facts
 from zarrfeed_tools.report.summary import finding_lines
@@ -61,9 +68,13 @@ def inspect(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the facts as one JSON array.")
     ] = False,
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Show what a dataset contains: splits, fields, codecs, bytes, classes and pixel shares."""
-    facts, report, problem = _facts_of(store)
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
+    facts, report, problem = _facts_of(store, remote)
     if as_json:
         typer.echo(json.dumps([_json_of(split, report) for split in facts]))
         return
@@ -80,12 +91,14 @@ def inspect(
         out.print(f"  {shown(line)}", soft_wrap=True)
 
 
-def _facts_of(store: Path) -> tuple[list[SplitFacts], Report | None, ZarrfeedError | None]:
+def _facts_of(
+    store: Path, remote: RemoteOptions
+) -> tuple[list[SplitFacts], Report | None, ZarrfeedError | None]:
     """Collect facts; if an array of facts about samples is damaged, those of the metadata alone."""
     try:
-        report = collect_facts(store, quick=True)
+        report = collect_facts(store, quick=True, remote=remote)
     except (StoreError, ReadError) as error:
-        return inspect_store(store), None, error
+        return inspect_store(store, remote), None, error
     return [split.facts for split in report.splits], report, None
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed import Cases, Split, list_splits, open_cases, open_split
+from zarrfeed import Cases, Split, open_cases
 from zarrfeed_convert import ClassFacts, FieldFacts, classes_of, fields_of
+from zarrfeed_tools.remote_options import RemoteOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,23 +96,22 @@ class SplitFacts:
         return asdict(self)
 
 
-def inspect_store(path: Path) -> list[SplitFacts]:
+def inspect_store(path: Path, remote: RemoteOptions | None = None) -> list[SplitFacts]:
     """Collect facts about every split of a dataset, or about one split.
 
     Parameters
     ----------
     path
         A dataset, such as ``camvid.zarr``, or one of its splits.
+    remote
+        How an address is read.
 
     Raises
     ------
     StoreError
         `path` is neither.
     """
-    splits = list_splits(path)
-    return [
-        inspect_split(open_split(each)) for each in ([path / name for name in splits] or [path])
-    ]
+    return [inspect_split(split) for split in (remote or RemoteOptions()).splits(path)]
 
 
 def inspect_split(split: Split) -> SplitFacts:

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zarrfeed import GridPatches, list_splits, open_split, predict
-from zarrfeed.errors import StoreError, ZarrfeedError, how_to_install, look_up
-from zarrfeed.store.address import absolute_path
+from zarrfeed.errors import ReadError, StoreError, ZarrfeedError, how_to_install, look_up
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.schema import METADATA, PREDICTED
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_size
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
@@ -107,9 +114,13 @@ def _command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace predictions that OUT already has.")
     ] = False,
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Predict images or volumes of any size with a Keras model, patch by patch."""
-    _require_new(store, out, overwrite=overwrite)
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
+    _require_new(store, out, remote, overwrite=overwrite)
     loaded = _load(model)
     try:
         patches = GridPatches(parse_size(size) if size else _input_size(loaded), overlap)
@@ -131,17 +142,18 @@ def _command(
             workers=workers,
             overwrite=overwrite,
             progress=follow,
+            **remote.opening,
         )
     console().print(f"Predictions: [bold]{shown(done)}[/]", soft_wrap=True)
 
 
-def _require_new(store: Path, out: Path, *, overwrite: bool) -> None:
+def _require_new(store: Path, out: Path, remote: RemoteOptions, *, overwrite: bool) -> None:
     """Refuse paths that cannot be used before a model is loaded, which takes seconds."""
-    if not store.exists():
+    if remote_url(store) is None and not store.exists():
         open_split(store)  # says what there is instead
-    names = [absolute_path(store).name]
-    with suppress(StoreError):  # images that are read where they are
-        names += list_splits(store)
+    names = [store.absolute().name]
+    with suppress(StoreError, ReadError):  # images that are read where they are; a web server
+        names += list_splits(store, storage_options=remote.storage_options)
     for folder in (out / name for name in names):
         if not (folder / METADATA).exists():
             continue

@@ -6,12 +6,13 @@ Each option is an annotated type, which ``typer`` reads from a command's signatu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from zarrfeed import list_splits, open_split
 from zarrfeed.store.address import remote_url
 from zarrfeed_convert import factory_of, fetch_originals
 from zarrfeed_tools.terminal import console, shown
@@ -19,6 +20,7 @@ from zarrfeed_tools.terminal import console, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zarrfeed import Split
     from zarrfeed_convert import OnProgress
     from zarrfeed_tools.source_arguments import SourceArguments
 
@@ -47,6 +49,15 @@ Cache: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+CacheLimit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-limit",
+        metavar="200GiB",
+        help="Largest size of all that is in the cache. By default no limit.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +70,37 @@ class RemoteOptions:
         Folder of the cache; None for the default.
     storage_options
         Options of the object store, which may be secrets; None for none.
+    cache_limit
+        Largest size of the cache; None for no limit.
     """
 
-    cache: Path | None
-    storage_options: dict[str, str] | None
+    cache: Path | None = None
+    storage_options: dict[str, str] | None = field(default=None, repr=False)
+    cache_limit: str | None = None
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """Arguments of functions that open stores, such as :func:`zarrfeed.open_split`."""
+        return {
+            "cache": self.cache,
+            "cache_limit": self.cache_limit,
+            "storage_options": self.storage_options,
+        }
+
+    def splits(self, path: Path) -> list[Split]:
+        """Open the splits of a dataset, or one split.
+
+        Raises
+        ------
+        StoreError
+            `path` is neither.
+        """
+        names: tuple[str, ...] = ()
+        url = remote_url(path)
+        if url is None or not url.startswith(("http:", "https:")):  # which list nothing
+            names = list_splits(path, storage_options=self.storage_options)
+        paths = [path / name for name in names] or [path]
+        return [open_split(each, **self.opening) for each in paths]
 
     def fetched(self, arguments: SourceArguments, progress: OnProgress) -> SourceArguments:
         """Bring originals that have an address into the cache, and return their paths there.

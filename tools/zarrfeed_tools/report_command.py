@@ -12,6 +12,13 @@ from zarrfeed.errors import printable
 from zarrfeed.spelling import did_you_mean, plural
 from zarrfeed_convert import text_of_bytes
 from zarrfeed_tools.progress import show_progress
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.report.checks import CHECKS, failures
 from zarrfeed_tools.report.collection import collect_facts
 from zarrfeed_tools.report.summary import summary_lines
@@ -80,18 +87,22 @@ def _command(
             help="Checks that must find nothing, such as leakage,duplicates. May be repeated.",
         ),
     ] = None,
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Say what is in a dataset, and what is wrong with it."""
     wanted = _checks_named(fail_on or ())
     if out is not None:
         _require_page(out)
-    facts = collect_facts(store)
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
+    facts = collect_facts(store, remote=remote)
     show = console(quiet=as_json)
     for line in summary_lines(facts):
         show.print(shown(line), soft_wrap=True)
     sampled = None
     if out is not None:
-        sampled = _write_page(facts, store, out)
+        sampled = _write_page(facts, store, out, remote)
         show.print(
             f"Page with pictures of {plural(sampled['samples'], 'sample')}: [bold]{shown(out)}[/] "
             f"({text_of_bytes(out.stat().st_size)})",
@@ -116,14 +127,14 @@ def _require_page(out: Path) -> None:
     require_page(out)
 
 
-def _write_page(facts: Report, store: Path, out: Path) -> dict[str, Any]:
+def _write_page(facts: Report, store: Path, out: Path, remote: RemoteOptions) -> dict[str, Any]:
     """Write the page; return what was seen of the samples that were looked at."""
     from zarrfeed_tools.report.page import write_page
     from zarrfeed_tools.report.sampled import look_at_samples
     from zarrfeed_tools.report.sampled_facts import sampled_facts
 
     with show_progress("samples") as follow:
-        sampled = look_at_samples(facts, store, follow)
+        sampled = look_at_samples(facts, store, follow, remote=remote)
     write_page(facts, sampled, out)
     return sampled_facts(sampled)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zarrfeed import __version__, list_splits, open_split
+from zarrfeed import __version__
 from zarrfeed.machine_memory import enough_memory
 from zarrfeed_tools.inspection import inspect_split
+from zarrfeed_tools.remote_options import RemoteOptions
 from zarrfeed_tools.report.contents import digests_of, image_sums_of
 from zarrfeed_tools.report.facts import Report
 from zarrfeed_tools.report.groups import equal_groups, grouping_of
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from zarrfeed_tools.report.facts import Grouping, SplitReport
 
 
-def collect_facts(path: Path, *, quick: bool = False) -> Report:
+def collect_facts(
+    path: Path, *, quick: bool = False, remote: RemoteOptions | None = None
+) -> Report:
     """Collect the facts of a dataset, or of one of its splits, without reading images or masks.
 
     Parameters
@@ -39,6 +42,8 @@ def collect_facts(path: Path, *, quick: bool = False) -> Report:
     quick
         Whether to leave out what takes longest: near duplicates, and class tables with the units
         whose shares are far outside.
+    remote
+        How an address is read.
 
     Raises
     ------
@@ -47,8 +52,7 @@ def collect_facts(path: Path, *, quick: bool = False) -> Report:
     ReadError
         A file of a descriptive array is missing or damaged.
     """
-    names = list_splits(path)
-    splits = [open_split(each) for each in ([path / name for name in names] or [path])]
+    splits = (remote or RemoteOptions()).splits(path)
     facts = [inspect_split(split) for split in splits]
     with enough_memory(path, f"the facts of {sum(each.samples or 0 for each in facts):,} samples"):
         return _report_on(splits, facts, str(path), quick=quick)

@@ -10,7 +10,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed import ReadError, StoreError, list_splits, open_split
+from zarrfeed import ReadError, StoreError
+from zarrfeed_tools.remote_options import RemoteOptions
 from zarrfeed_tools.report.choice import Choice, Place, choose
 from zarrfeed_tools.report.distributions import Intensities, describe_intensities
 from zarrfeed_tools.report.islands import can_find_islands, natural_classes
@@ -90,7 +91,9 @@ class Sampled:
         }
 
 
-def look_at_samples(facts: Report, path: Path, progress: OnProgress) -> Sampled:
+def look_at_samples(
+    facts: Report, path: Path, progress: OnProgress, *, remote: RemoteOptions | None = None
+) -> Sampled:
     """Look at some samples of a dataset, 300 at most.
 
     Parameters
@@ -101,15 +104,15 @@ def look_at_samples(facts: Report, path: Path, progress: OnProgress) -> Sampled:
         The dataset, or one of its splits.
     progress
         Called with a name of the step, the number of samples done, and their total.
+    remote
+        How an address is read.
 
     Raises
     ------
     StoreError
         A descriptive array is damaged. Samples that cannot be read are no error, but a finding.
     """
-    names = list_splits(path)
-    paths = [path / name for name in names] or [path]
-    splits = {each.path.name: each for each in map(open_split, paths)}
+    splits = {each.path.name: each for each in (remote or RemoteOptions()).splits(path)}
     readers: dict[str, SampleReader] = {}
     unread: dict[str, str] = {}
     for name, split in splits.items():
