@@ -8,7 +8,8 @@ first round is a warm-up and dropped. The verdict is on the median of the ratios
 Trust the ratios, not the absolute figures.
 
 CPU seconds are those of this process, which with "no worker" and "1 thread" does all the work. They
-are measured because other programs of a busy machine hardly affect them.
+are measured because other programs of a busy machine affect them less. Without a worker, a turn
+counts as its median batch, for the same reason.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="turns of each way, and a warm-up")
     parser.add_argument("--seconds", type=float, default=0.5, help="least duration of a turn")
+    parser.add_argument("--only", nargs="*", choices=_MEASURED, help="settings (default: all)")
     parser.add_argument("--cache", help="folder for the stores (default: the system's)")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     return parser.parse_args()
@@ -81,10 +83,14 @@ def _measure(folder: Path, options: argparse.Namespace) -> list[Figure]:
             "Mix, other ids": Mix({stores["first"]: 1, stores["other ids"]: 1}),
         }
         for setting, how in _MEASURED.items():
+            if options.only and setting not in options.only:
+                continue
             with_one = FrontEnd(one, _BATCH, drop_remainder=True, **how)
             mixed = {n: FrontEnd(m, _BATCH, drop_remainder=True, **how) for n, m in mixes.items()}
             ways = {
-                name: partial(_turn, _batches(sequence), options.seconds)
+                name: partial(
+                    _turn, _batches(sequence), options.seconds, median=setting == "no worker"
+                )
                 for name, sequence in {"one": with_one, **mixed}.items()
             }
             found = take_turns(ways, options.rounds + 1)
@@ -113,13 +119,15 @@ def _batches(sequence: FrontEnd) -> Iterator[int]:
             yield _BATCH
 
 
-def _turn(batches: Iterator[int], seconds: float) -> Cost:
+def _turn(batches: Iterator[int], seconds: float, *, median: bool) -> Cost:
     next(batches)  # an earlier turn has read it ahead
-    began, cpu, count = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() < began + seconds:
+    marks = [(time.perf_counter(), time.process_time())]
+    while marks[-1][0] < marks[0][0] + seconds:
         next(batches)
-        count += 1
-    return Cost((time.perf_counter() - began) / count, (time.process_time() - cpu) / count)
+        marks.append((time.perf_counter(), time.process_time()))
+    if not median:
+        return Cost(*((np.array(marks[-1]) - marks[0]) / (len(marks) - 1)).tolist())
+    return Cost(*np.median(np.diff(np.array(marks), axis=0), axis=0).tolist())
 
 
 def _pack(folder: Path, codec: str) -> dict[str, Path]:
