@@ -33,7 +33,7 @@ class TrialOrigin(Origin):
 
     mirror: TrialMirror
 
-    def connect(self) -> TrialMirror:
+    def connect(self, folder: Path) -> TrialMirror:
         return self.mirror
 
 
@@ -91,7 +91,7 @@ class TrialMirror:
     def split(self) -> Split:
         remote = Remote.of(self.folder.parent, None, {"secret_access_key": "XYZZY"})
         origin = TrialOrigin(URL, remote, self.files, self)
-        return replace(open_local_split(self.folder, mirror=True), origin=origin)
+        return replace(open_local_split(self.folder), origin=origin)
 
     def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
         assert folder == self.folder
@@ -109,6 +109,9 @@ class TrialMirror:
 
     def whole(self, folder: Path, array: str) -> None:
         assert (folder / array).is_dir()
+
+    def close(self) -> None:
+        pass
 
     def deliver(self, blocks: Iterable[int], change: Callable[[bytes], bytes] = bytes) -> None:
         numbers = np.fromiter(blocks, np.int64)

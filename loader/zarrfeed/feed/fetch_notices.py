@@ -70,7 +70,9 @@ class FetchNotices:
             self._connection = Connection(remote.cache, timeout=remote.timeout)
             for each in rows:
                 remote = each.origin.remote
-                self._connection.open(each.origin.url, remote.storage_options, remote.cache_limit)
+                self._connection.open(
+                    each.origin.url, remote.storage_options, remote.cache_limit, each.split.path
+                )
         fields = [spec.name for spec in self.batch_spec.source]
         patches = self.batch_spec.patches
         if patches is not None and patches.finds_classes and MASK not in fields:

@@ -74,6 +74,7 @@ class Clients:
         self._downloads = downloads
         self._space = space
         self._mirrors: dict[str, Mirror] = {}
+        self._opened_by: dict[str, bytes] = {}  # address and options of each mirror's last opening
         self._chunks: dict[tuple[str, str], ChunkBlocks] = {}
         self._making = asyncio.Lock()
         self._whole: dict[Path, asyncio.Task[None]] = {}
@@ -152,14 +153,27 @@ class Clients:
 
     async def _open(self, request: _Request) -> Message:
         client, message, content = request
-        url, limit = str(message["url"]), message["limit"]
+        url, known = str(message["url"]), str(message["folder"])
+        self._space.agree(message["limit"])
+        mirror = self._mirrors.get(known)
+        if mirror is None or self._opened_by[known] != url.encode() + content:
+            mirror = await self._find(url, content)
+        mirror.clients.add(client)
+        client.mirrors[str(mirror.folder)] = mirror
+        client.warned[str(mirror.folder)] = len(mirror.warnings)
+        return {"folder": str(mirror.folder)}
+
+    async def _find(self, url: str, content: bytes) -> Mirror:
+        """Read the metadata of a split, and return its mirror, which may be a new one."""
         options, environment = pickle.loads(content)
-        self._space.agree(limit)
         with _environment(environment):
             store = open_store(url, options)
             above = url.rpartition("/")[0]
             dataset = open_store(above, options) if above.partition("://")[2] else None
-        found = await find_split(url, store, dataset)
+        try:
+            found = await find_split(url, store, dataset)
+        except ObjectError as error:
+            raise StoreError(str(error)) from error
         async with self._making:  # two at once would make the same folder
             folder = await make_folder(found, store, self._cache)
             mirror = self._mirrors.get(str(folder))
@@ -170,13 +184,9 @@ class Clients:
                     mirror.table.announce(evicts=self._space.limit is not None)
                 self._downloads.add(mirror)
                 self._mirrors[str(folder)] = mirror
-                if mirror.table is not None:
-                    mirror.table.announce(evicts=self._space.limit is not None)
         mirror.store = store  # the latest credentials
-        mirror.clients.add(client)
-        client.mirrors[str(folder)] = mirror
-        client.warned[str(folder)] = len(mirror.warnings)
-        return {"folder": str(folder)}
+        self._opened_by[str(folder)] = url.encode() + content
+        return mirror
 
     async def _require(self, request: _Request) -> Message:
         client, message, content = request

@@ -43,6 +43,7 @@ class _Opened(NamedTuple):
     url: str
     storage_options: Mapping[str, Any]
     limit: int | None
+    folder: Path | None
 
 
 class Connection:
@@ -69,7 +70,13 @@ class Connection:
         self._opened: dict[str, _Opened] = {}
         self._planned: tuple[Message, bytes] | None = None
 
-    def open(self, url: str, storage_options: Mapping[str, Any], limit: int | None) -> Path:
+    def open(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any],
+        limit: int | None,
+        folder: Path | None = None,
+    ) -> Path:
         """Open the mirror of a split.
 
         Parameters
@@ -80,6 +87,9 @@ class Connection:
             As for :func:`zarrfeed.store.object_store.open_store`.
         limit
             Largest size of all mirrors of the cache in bytes; None for no limit.
+        folder
+            What :meth:`open` returned to somebody before, if it is known. While the fetcher still
+            has this mirror, it reads no metadata again.
 
         Returns
         -------
@@ -93,10 +103,11 @@ class Connection:
         ReadError
             The store cannot be read.
         """
-        opened = _Opened(url, storage_options, limit)
+        opened = _Opened(url, storage_options, limit, folder)
         message = self._ask(*_open_request(opened), what=url)
-        self._opened[url] = opened
-        return Path(message["folder"])
+        folder = Path(message["folder"])
+        self._opened[url] = opened._replace(folder=folder)
+        return folder
 
     def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
         """Wait until blocks of a mirror are there, all at the same time.
@@ -258,7 +269,8 @@ def _open_request(opened: _Opened) -> tuple[Message, bytes]:
     """Return a request with secrets, which go from process to process alone."""
     environment = {n: value for n, value in os.environ.items() if n.startswith(_VARIABLES)}
     secrets = pickle.dumps((dict(opened.storage_options), environment))
-    return {"do": "open", "url": opened.url, "limit": opened.limit}, secrets
+    folder = None if opened.folder is None else str(opened.folder)
+    return {"do": "open", "url": opened.url, "limit": opened.limit, "folder": folder}, secrets
 
 
 def connect(cache: Path) -> socket.socket:

@@ -9,7 +9,7 @@ A request says what to ``do``; the answer is an object, too, with the ``error`` 
 =========  ======================================  ====================  =======================
 do         further names                           bytes                 answer
 =========  ======================================  ====================  =======================
-open       url, limit                              pickled options       folder
+open       url, limit, folder (or null)            pickled options       folder
 require    folder                                  int64 block numbers
 indexes    folder                                  int64 file numbers
 whole      folder, array

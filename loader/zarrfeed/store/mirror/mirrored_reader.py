@@ -13,8 +13,6 @@ import numpy as np
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.mirror.block_table import BlockTable
-from zarrfeed.store.mirror.origin import naming_address
-from zarrfeed.store.schema import MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,13 +92,16 @@ class MirroredReader(FieldReader):
     def close(self) -> None:
         """Close the files and the connection."""
         self._inner.close()
-        self._fetching = None
+        fetching, self._fetching = self._fetching, None
+        if fetching is not None:
+            fetching.close()  # at once: an error that somebody keeps refers to it
 
     def _read(self, rows: Rows, plan: Callable[[], ReadPlan], copy: Callable[[], None]) -> None:
-        self._connected()  # which also keeps the mirror, now in use, from being removed
-        with naming_address(self._folder, self._origin.url):
+        try:
             if not self._read_whole(rows, copy):
                 self._read_blocks(np.unique(self._shards(rows)), plan(), copy)
+        except ReadError as error:
+            raise self._about_origin(error) from error
 
     def _read_whole(self, rows: Rows, copy: Callable[[], None]) -> bool:
         """Copy from files that are here as a whole, as most are from the second epoch on.
@@ -190,10 +191,17 @@ class MirroredReader(FieldReader):
 
     def _connected(self) -> Fetching:
         if self._fetching is None:
-            self._fetching = self._origin.connect()
+            self._fetching = self._origin.connect(self._folder)
         return self._fetching
+
+    def _about_origin(self, error: ReadError) -> ReadError:
+        """Name the address of a file, too, that an error names."""
+        folder, said = str(self._folder), str(error)
+        if folder not in said:
+            return error
+        return ReadError(f"{said.replace(folder, self._origin.url)} (mirrored in {folder})")
 
 
 def table_path(folder: Path) -> Path:
     """Return the path of the block table of a split's mirror."""
-    return folder.with_name(f"{folder.name}{MIRROR}") / "blocks"
+    return folder.with_name(f"{folder.name}.mirror") / "blocks"

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from zarrfeed.arguments import byte_count
-from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.store.address import absolute_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -140,18 +136,9 @@ class Fetching(Protocol):
         """Wait until all files of an array have arrived."""
         ...
 
-
-@contextmanager
-def naming_address(folder: Path, url: str) -> Iterator[None]:
-    """Name the address of a mirrored split, too, in errors that name its folder."""
-    try:
-        yield
-    except (StoreError, ReadError) as error:
-        if str(folder) not in str(error):
-            raise
-        said = str(error).replace(str(folder), url)
-        kind = StoreError if isinstance(error, StoreError) else ReadError
-        raise kind(f"{said} (mirrored in {folder})") from error
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +164,13 @@ class Origin:
         """Return whether an array arrives block by block."""
         return self.files is not None and name in self.files.fields
 
-    def connect(self) -> Fetching:
+    def connect(self, folder: Path) -> Fetching:
         """Connect to the process that fetches, which starts if there is none.
+
+        Parameters
+        ----------
+        folder
+            Folder of the split in its mirror.
 
         Raises
         ------
@@ -189,5 +181,9 @@ class Origin:
 
         remote = self.remote
         connection = Connection(remote.cache, timeout=remote.timeout)
-        connection.open(self.url, remote.storage_options, remote.cache_limit)
+        try:
+            connection.open(self.url, remote.storage_options, remote.cache_limit, folder)
+        except BaseException:
+            connection.close()  # an error that somebody keeps refers to it
+            raise
         return connection

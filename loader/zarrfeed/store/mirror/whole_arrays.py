@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from zarrfeed.store.field_reader import FieldReader
-    from zarrfeed.store.field_source import FieldSource
-    from zarrfeed.store.mirror.origin import Origin
     from zarrfeed.store.split import Split
 
 
@@ -25,32 +20,6 @@ def fetch_whole(split: Split, name: str) -> None:
     assert split.origin is not None
     done = f"whole {name}"  # key in `Split.computed`
     if done not in split.computed:
-        split.origin.connect().whole(split.path, name)
+        with closing(split.origin.connect(split.path)) as fetching:
+            fetching.whole(split.path, name)
         split.computed[done] = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FetchedField:
-    """A field whose arrays are fetched as a whole when it is opened.
-
-    Attributes
-    ----------
-    field
-        The field, read from the mirror.
-    folder, origin
-        The mirror's folder, and where it comes from.
-    arrays
-        The arrays of the field, relative to the folder.
-    """
-
-    field: FieldSource
-    folder: Path
-    origin: Origin
-    arrays: tuple[str, ...]
-
-    def open(self, *, open_files: int, cache_nbytes: int = 0) -> FieldReader:
-        """Open a reader when all is here."""
-        fetching = self.origin.connect()
-        for array in self.arrays:
-            fetching.whole(self.folder, array)
-        return self.field.open(open_files=open_files, cache_nbytes=cache_nbytes)
