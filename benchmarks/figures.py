@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,15 @@ def table(figures: Iterable[Figure]) -> str:
         *_notes(figures),
     ]
     return "\n".join(lines)
+
+
+def write_csv(figures: Sequence[Figure], path: Path) -> None:
+    """Write a line of CSV per figure."""
+    with path.open("w", newline="") as file:
+        rows = [{**figure.to_json(), "rounds": json.dumps(figure.rounds)} for figure in figures]
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _notes(figures: Sequence[Figure]) -> list[str]:

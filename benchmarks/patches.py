@@ -16,8 +16,6 @@ the absolute figures. Peers that are not installed are named and skipped.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import statistics
 import sys
 import tempfile
@@ -29,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import children
 import patch_data
-from figures import Figure, quantity, ratio, table
+from figures import Figure, quantity, ratio, table, write_csv
 from machine import load_average, machine
 from patch_peers import WAYS as PEERS
 from patch_way import Ways
@@ -244,15 +242,6 @@ def main() -> None:
     print(f"{about}; after: {load_average()}\n\n{table(figures)}")
     if options.csv:
         write_csv(figures, options.csv)
-
-
-def write_csv(figures: Sequence[Figure], path: Path) -> None:
-    """Write a line per figure."""
-    with path.open("w", newline="") as file:
-        rows = [{**figure.to_json(), "rounds": json.dumps(figure.rounds)} for figure in figures]
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _options() -> argparse.Namespace:
