@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SEED = int(os.environ.get("SEED", "0"))
 SECONDS = float(os.environ.get("SECONDS", "600"))  # of all tests together
-TESTS = 4
+TESTS = 5
 
 
 def chances(name: str) -> Iterator[random.Random]:

@@ -47,8 +47,8 @@ class Rule:
         Seconds until the answer begins.
     bytes_per_second
         Speed of the body.
-    content_range
-        Say this of the range instead of the truth.
+    total
+        Say that the object has so many bytes.
     """
 
     path: str = ""
@@ -62,7 +62,7 @@ class Rule:
     flip_sent_at: int | None = None
     wait: float = 0.0
     bytes_per_second: float | None = None
-    content_range: str | None = None
+    total: int | None = None
 
 
 @dataclass(slots=True)
@@ -198,8 +198,9 @@ class FaultProxy:
         first, headers = _parsed(await source.readuntil(b"\r\n\r\n"))
         request.status = int(first.split(" ")[1])
         headers.pop("connection", None)
-        if rule.content_range is not None and "content-range" in headers:
-            headers["content-range"] = rule.content_range
+        if rule.total is not None and "content-range" in headers:
+            known = headers["content-range"].rpartition("/")[0]
+            headers["content-range"] = f"{known}/{rule.total}"
         nbytes = int(headers["content-length"]) if "content-length" in headers else None
         if request.method == "HEAD" or request.status in {204, 304}:
             nbytes = 0
