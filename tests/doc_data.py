@@ -113,6 +113,23 @@ def cells_and_bucket(folder: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def packed_cells_and_bucket(folder: Path) -> Iterator[None]:
+    """Pack cells, and upload them into the bucket ``datasets``."""
+    with cells_and_bucket(folder):
+        images = folder / "demo/cells/train"
+        source = PairedFolders(images / "images", images / "masks")
+        convert(source, folder / "cells.zarr", split="train", workers=1)
+        import obstore
+        from obstore.store import S3Store
+
+        store = S3Store("datasets", region="us-east-1")
+        for file in (folder / "cells.zarr").rglob("*"):
+            if file.is_file():
+                obstore.put(store, file.relative_to(folder).as_posix(), file.read_bytes())
+        yield
+
+
+@contextmanager
 def _bucket(folder: Path) -> Iterator[None]:
     """Serve S3 on this machine while the page runs."""
     log = folder / "moto.log"
@@ -167,4 +184,5 @@ PREPARED: dict[str, Callable[[Path], AbstractContextManager[None] | None]] = {
     "tutorials/two-processes.md": cells_for_torch,
     "tutorials/s3.md": cells_and_bucket,
     "guides/copying.md": cells_and_bucket,
+    "guides/object-stores.md": packed_cells_and_bucket,
 }
