@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.errors import ReadError, ZarrfeedError, look_up
+from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
 from zarrfeed.store.mirror.block_table import WRONG
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 from zarrfeed.store.object_store import ObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable
+    from collections.abc import Coroutine, Hashable
 
     from numpy.typing import NDArray
 
@@ -54,58 +55,6 @@ class _Request:
         return range(self.reached, self.stop)
 
 
-class _Waiter:
-    """Somebody who waits for blocks."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def arrived(self) -> None:
-        self.count -= 1
-        if not self.count and not self.done.done():
-            self.done.set_result(None)
-
-    def failed(self, error: ZarrfeedError) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
-class _Queue:
-    """Blocks in order, from which runs of neighbours are taken."""
-
-    def __init__(self) -> None:
-        self._order: deque[int] = deque()
-        self._queued: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._queued)
-
-    def add(self, blocks: Iterable[int]) -> None:
-        for block in blocks:
-            self._order.append(block)
-            self._queued.add(block)
-
-    def remove(self, blocks: Iterable[int]) -> list[int]:
-        found = [block for block in blocks if block in self._queued]
-        self._queued.difference_update(found)
-        return found
-
-    def take(self, within: Callable[[int], range], most: int) -> range:
-        """Take the first block, and those next to it that are queued, too, of the same file."""
-        queued = self._queued
-        while (block := self._order.popleft()) not in queued:
-            pass
-        file = within(block)
-        start, stop = block, block + 1
-        while stop - start < most and stop < file.stop and stop in queued:
-            stop += 1
-        while stop - start < most and start > file.start and start - 1 in queued:
-            start -= 1
-        queued.difference_update(range(start, stop))
-        return range(start, stop)
-
-
 class Downloads:
     """The blocks of all mirrors that are on their way, or should be.
 
@@ -128,9 +77,9 @@ class Downloads:
         self.plan = plan
         self.mirrors: list[Mirror] = []
         self.counters: Counter[str] = Counter()
-        self._urgent, self._ahead = _Queue(), _Queue()
+        self._urgent, self._ahead = BlockQueue(), BlockQueue()
         self._running = {True: 0, False: 0}  # by whether somebody waits
-        self._waiters: dict[int, list[_Waiter]] = {}
+        self._waiters: dict[int, list[Waiter]] = {}
         self._waiting = 0
         self._changed = asyncio.Event()
         self._wrong: Counter[tuple[int, int]] = Counter()
@@ -176,7 +125,7 @@ class Downloads:
                 if fetch is None:  # until somebody has read what can go
                     await self._change(_LOOK_EVERY_S)
                     continue
-                waiter = _Waiter(missing.size)
+                waiter = Waiter(missing.size)
                 for block in missing.tolist():
                     self._waiters.setdefault(block, []).append(waiter)
                 self._urgent.add(self._ahead.remove(missing.tolist()))
@@ -197,7 +146,7 @@ class Downloads:
         self._changed.set()
         self.pump()
 
-    def carry_out(self, fetch: Fetch, queue: _Queue | None = None) -> None:
+    def carry_out(self, fetch: Fetch, queue: BlockQueue | None = None) -> None:
         """Let blocks go, and queue others."""
         for mirror, local in self._by_mirror(fetch.evicted):
             mirror.evict(local)
@@ -270,7 +219,7 @@ class Downloads:
             self._rest.popleft()
         return None
 
-    def _begin(self, queue: _Queue, *, urgent: bool) -> None:
+    def _begin(self, queue: BlockQueue, *, urgent: bool) -> None:
         most = _MOST_BLOCKS_IN_NEED if self._waiting and not urgent else _MOST_BLOCKS
         blocks = queue.take(self._file_around, most)
         self._running[urgent] += 1
