@@ -91,7 +91,7 @@ class TrialMirror:
     def split(self) -> Split:
         remote = Remote.of(self.folder.parent, None, {"secret_access_key": "XYZZY"})
         origin = TrialOrigin(URL, remote, self.files, self)
-        return replace(open_local_split(self.folder), origin=origin)
+        return replace(open_local_split(self.folder, mirror=True), origin=origin)
 
     def require(self, folder: Path, blocks: NDArray[np.int64]) -> None:
         assert folder == self.folder

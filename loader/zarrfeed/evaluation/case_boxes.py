@@ -84,7 +84,7 @@ class CaseBoxes:
         if len(self.numbers) < len(keys):
             again = next(key for number, key in enumerate(keys) if self.numbers[key] != number)
             raise StoreError(
-                f"{split.path}: needed samples of different keys, by which they are compared, "
+                f"{split.address}: needed samples of different keys, by which they are compared, "
                 f"found {again!r} twice: leave one out, by `zarrfeed repack --keys`"
             )
 

@@ -24,6 +24,7 @@ from zarrfeed.evaluation.pixel_classes import Decode, decode_predictions, decode
 from zarrfeed.evaluation.scores import Evaluation
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import few, named
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.tile_grid import TileGrid
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.store.mirror.origin import StorageOptions
     from zarrfeed.store.split import Split
     from zarrfeed.store.tile_grid import Box
 
@@ -52,6 +54,9 @@ def evaluate(
     exclude: Iterable[str] = (),
     allow_missing: bool = False,
     progress: OnCase | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Evaluation:
     """Compute the Dice coefficient and the IoU of stored predictions, by case and class.
 
@@ -81,6 +86,9 @@ def evaluate(
         Whether to leave out cases that only one of the two has, instead of raising an error.
     progress
         Called after each case with the name of the step, the number of cases done, and that of all.
+    cache, cache_limit, storage_options
+        How addresses are read, as for :class:`zarrfeed.ZarrSequence`: both of `store` and
+        `predictions` may be one.
 
     Returns
     -------
@@ -106,7 +114,8 @@ def evaluate(
     >>> dict(zip(found.classes, found.class_dice.round(2).tolist()))  # doctest: +SKIP
     {'background': 0.99, 'liver': 0.94, 'tumour': 0.68}
     """
-    true_split, predicted_split = open_both(store, predictions, truth)
+    remote = Remote.of(cache, cache_limit, storage_options)
+    true_split, predicted_split = open_both(store, predictions, truth, remote)
     require_classes_of(true_split, truth)
     require_classes_of(predicted_split, predicted_field(predicted_split, field))
     names = common_classes(true_split, predicted_split)
@@ -160,7 +169,7 @@ class _Comparison:
         self.multi_hot = true.split.multi_hot and true.field == MASK
         if self.multi_hot and true.channels != (len(names),):
             raise StoreError(
-                f"{true.split.path / true.field}: needed a channel for each of {len(names)} "
+                f"{true.split.address}/{true.field}: needed a channel for each of {len(names)} "
                 f"classes, found {true.channels[0]}: restore the attributes, or convert again"
             )
         self._decode_truth = _named_errors(
@@ -213,8 +222,8 @@ class _Comparison:
             ids = np.flatnonzero(pixels)
             if ids.size:
                 raise StoreError(
-                    f"{boxes.split.path / boxes.field}: needed ids of the {classes} classes, 0 … "
-                    f"{classes - 1}, found {few(map(str, (ids + classes).tolist()), shown=5)} at "
+                    f"{boxes.split.address}/{boxes.field}: needed ids of the {classes} classes, 0 "
+                    f"… {classes - 1}, found {few(map(str, (ids + classes).tolist()), shown=5)} at "
                     f"{pixels.sum():,} pixels of {key!r}: store the ids of the classes "
                     f"{few(self._names, shown=5)}"
                 )
@@ -230,4 +239,4 @@ def _named_errors(boxes: CaseBoxes, function: Callable[[], T], where: str = "") 
     try:
         return function()
     except ValueError as error:
-        raise StoreError(f"{boxes.split.path / boxes.field}: {error}{where}") from error
+        raise StoreError(f"{boxes.split.address}/{boxes.field}: {error}{where}") from error

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import did_you_mean, few, plural
-from zarrfeed.store.address import absolute_path
+from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.local_split import list_local_splits
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import list_splits, open_split
+from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
     from zarrfeed.evaluation.case_boxes import CaseBoxes
+    from zarrfeed.store.mirror.origin import Remote
 
 _PREDICTED = ("prediction", "probabilities", MASK)
 
@@ -27,17 +29,20 @@ def open_both(
     store: Split | str | os.PathLike[str],
     predictions: Split | str | os.PathLike[str],
     truth: str,
+    remote: Remote,
 ) -> tuple[Split, Split]:
     """Open the split with the truth and the one with the predictions.
 
     Parameters
     ----------
     store, predictions
-        Splits, or paths of splits, of datasets, or of OME-Zarr images. Of datasets, splits of the
-        same name are opened. The truth may also be an image of which there are predictions and
-        that is a plain Zarr group: theirs are its axes.
+        Splits, or paths or addresses of splits, of datasets, or of OME-Zarr images. Of datasets,
+        splits of the same name are opened. The truth may also be an image of which there are
+        predictions and that is a plain Zarr group: theirs are its axes.
     truth
         The field of the true masks.
+    remote
+        How addresses are read.
 
     Raises
     ------
@@ -45,19 +50,26 @@ def open_both(
         One is neither, or it is not clear which splits are meant.
     """
     # Addresses that no store can have are refused before anything is opened.
-    given = store if isinstance(store, Split) else absolute_path(store)
-    predicted, predicted_splits = _opened(predictions)
+    given = store if isinstance(store, Split) else _place(store)
+    predicted, predicted_splits = _opened(predictions, remote)
     if not isinstance(given, Split):
-        name = given.name
+        name = _name(given)
         if isinstance(predicted, Split) or name in predicted_splits:
-            of_it = predicted if isinstance(predicted, Split) else open_split(predicted / name)
+            of_it = (
+                predicted
+                if isinstance(predicted, Split)
+                else open_split_at(join_path(predicted, name), remote)
+            )
             tile = of_it.tile_size
-            plain = None if tile is None else open_in_place(given, len(tile), (truth,))
+            plain = None
+            if tile is not None and not (remote_url(given) and splits_below(given, remote)):
+                plain = open_in_place(given, len(tile), (truth,), remote=remote)
             if plain is not None:
                 return plain, of_it
-    true, true_splits = _opened(given)
+    true, true_splits = _opened(given, remote)
     if not isinstance(true, Split):
-        true = open_split(true / _common_split(true, true_splits, predicted_splits))
+        only = _common_split(true, true_splits, predicted_splits)
+        true = open_split_at(join_path(true, only), remote)
     if isinstance(predicted, Split):
         return true, predicted
     name = true.path.name
@@ -65,32 +77,47 @@ def open_both(
         raise StoreError(
             f"{predicted}: needed predictions of the split {name!r}, found "
             f"{few(predicted_splits)}: name the split to compare, such as "
-            f"{predicted / predicted_splits[0]}"
+            f"{join_path(predicted, predicted_splits[0])}"
         )
-    return true, open_split(predicted / name)
+    return true, open_split_at(join_path(predicted, name), remote)
 
 
-def _common_split(path: Path, splits: tuple[str, ...], predicted: tuple[str, ...]) -> str:
+def _common_split(path: Path | str, splits: tuple[str, ...], predicted: tuple[str, ...]) -> str:
     """Return the split of a dataset that is predicted, or the only one."""
     names = [name for name in splits if name in predicted] or list(splits)
     if len(names) > 1:
         raise StoreError(
             f"{path}: needed the split of which these are predictions, found {few(names)}: name "
-            f"it, such as {path / names[0]}"
+            f"it, such as {join_path(path, names[0])}"
         )
     return names[0]
 
 
-def _opened(store: Split | str | os.PathLike[str]) -> tuple[Split | Path, tuple[str, ...]]:
+def _place(path: str | os.PathLike[str]) -> Path | str:
+    """Return an absolute path, or an address."""
+    return remote_url(path) or absolute_path(path)
+
+
+def _name(place: Path | str) -> str:
+    return str(place).rpartition("/")[2]
+
+
+def _opened(
+    store: Split | str | os.PathLike[str], remote: Remote
+) -> tuple[Split | Path | str, tuple[str, ...]]:
     """Open a split; of a dataset, return its path and its splits instead."""
     if isinstance(store, Split):
         return store, ()
-    path = absolute_path(store)
-    in_place = open_in_place(path, None, "all")
+    place = _place(store)
+    # Splits of a remote dataset are looked for first: all else lists its objects.
+    splits = () if isinstance(place, Path) else splits_below(place, remote)
+    if splits:
+        return place, splits
+    in_place = open_in_place(place, None, "all", remote=remote)
     if in_place is not None:
         return in_place, ()
-    splits = list_splits(path)
-    return (path, splits) if splits else (open_split(path), ())
+    splits = list_local_splits(place) if isinstance(place, Path) else ()
+    return (place, splits) if splits else (open_split_at(place, remote), ())
 
 
 def predicted_field(predicted: Split, field: str | None) -> str:
@@ -152,7 +179,7 @@ def require_classes_of(split: Split, field: str) -> None:
     """
     if split.instances and field == MASK:
         raise StoreError(
-            f"{split.path / field}: needed ids of classes, found numbers of instances, which "
+            f"{split.address}/{field}: needed ids of classes, found numbers of instances, which "
             "differ from case to case: pack class ids with --instances semantic or boundary"
         )
 
@@ -187,8 +214,8 @@ def require_cases(
     none_left = len(unpredicted) == len(true.numbers)
     if none_left:
         raise StoreError(
-            f"{predicted.split.path}: needed predictions of {true.split.path}, found no case in "
-            f"common: there are predictions of {few(unknown, shown=5)}, and masks of "
+            f"{predicted.split.address}: needed predictions of {true.split.address}, found no case "
+            f"in common: there are predictions of {few(unknown, shown=5)}, and masks of "
             f"{few(unpredicted, shown=5)}: name the split that was predicted, or store predictions "
             "by the same keys, such as names of files without their endings"
             f"{look_up('compared-cases')}"
@@ -197,9 +224,9 @@ def require_cases(
         found = [f"none of {few(unpredicted, shown=5)}"] if unpredicted else []
         found += [f"predictions without masks: {few(unknown, shown=5)}"] if unknown else []
         raise StoreError(
-            f"{predicted.split.path}: needed a prediction of every case of {true.split.path}, and "
-            f"no others, found {', and '.join(found)}; predict again, or compare only the cases "
-            "that both have by allow_missing=True (--allow-missing)"
+            f"{predicted.split.address}: needed a prediction of every case of "
+            f"{true.split.address}, and no others, found {', and '.join(found)}; predict again, or "
+            "compare only the cases that both have by allow_missing=True (--allow-missing)"
             f"{look_up('compared-cases')}"
         )
     return unpredicted, unknown
@@ -220,9 +247,9 @@ def require_sizes(true: CaseBoxes, predicted: CaseBoxes, keys: list[str]) -> Non
     if wrong.size:
         at = int(wrong[0])
         raise StoreError(
-            f"{predicted.split.path}: needed {tuple(needed[at].tolist())} pixels for {keys[at]!r}, "
-            f"the size of its mask, found {tuple(found[at].tolist())}; {wrong.size:,} of "
-            f"{plural(len(keys), 'case')} differ: predict the same images, in the same orientation "
-            "and spacing"
+            f"{predicted.split.address}: needed {tuple(needed[at].tolist())} pixels for "
+            f"{keys[at]!r}, the size of its mask, found {tuple(found[at].tolist())}; "
+            f"{wrong.size:,} of {plural(len(keys), 'case')} differ: predict the same images, in "
+            "the same orientation and spacing"
             f"{look_up('compared-cases')}"
         )

@@ -47,8 +47,8 @@ def default_fields(split: Split) -> tuple[str, ...]:
     if len(names) > 1 and not split.has_field_names:
         first = _proposal(split, names)
         raise StoreError(
-            f"{split.path}: nothing says which of its arrays are the images and which the masks: "
-            f"{', '.join(names)}. Name them in order, such as fields={first!r}"
+            f"{split.address}: nothing says which of its arrays are the images and which the "
+            f"masks: {', '.join(names)}. Name them in order, such as fields={first!r}"
             f"{look_up('fields')}"
         )
     return names

@@ -104,7 +104,7 @@ class CasePredictions:
         # One channel tells two classes apart.
         if split.classes and len(split.classes) not in {channels, max(channels, 2)}:
             values = f"{channels} classes" if channels > 1 else "1 value per pixel, for 2 classes"
-            warn_user(f"the model predicts {values}, {split.path} has {len(split.classes)}")
+            warn_user(f"the model predicts {values}, {split.address} has {len(split.classes)}")
         cases, patch = self.target.cases, self.patches.size
         sizes = cases.sizes.astype(np.float64)  # claimed ones may overflow int64
         plane = sizes[:, 1:].prod(axis=1)

@@ -33,7 +33,7 @@ def require_ids(target: Spec, split: Split) -> None:
     """
     if split.instances and target.name == MASK:
         raise StoreError(
-            f"class_weight weighs a pixel by its class; {target.name!r} of {split.path} holds "
+            f"class_weight weighs a pixel by its class; {target.name!r} of {split.address} holds "
             "numbers of instances: pack class ids with --instances semantic or boundary"
         )
     if not split.multi_hot or target.name != MASK:
@@ -41,7 +41,7 @@ def require_ids(target: Spec, split: Split) -> None:
     if len(target.shape) == len(split.layouts[MASK].sample_shape):
         raise StoreError(
             f"class_weight weighs a pixel by its class; pixels of the multi-hot {target.name!r} of "
-            f"{split.path} have several classes, or none: weigh the classes in the loss, or "
+            f"{split.address} have several classes, or none: weigh the classes in the loss, or "
             "compute weights in a transform and name them in weights="
             f"{look_up('class-weight')}"
         )

@@ -8,10 +8,8 @@ from zarrfeed.feed.opened_draws import OpenedDraws
 from zarrfeed.feed.patch_opening import open_patches
 from zarrfeed.feed.sample_opening import open_samples
 from zarrfeed.feed.subset_ids import chosen_ids
-from zarrfeed.store.address import remote_url
 from zarrfeed.store.in_place.opening import open_in_place, refuse_image
-from zarrfeed.store.mirror.mirrored_split import open_mirrored
-from zarrfeed.store.split_opening import open_split
+from zarrfeed.store.split_opening import open_split_at
 
 if TYPE_CHECKING:
     import os
@@ -42,19 +40,16 @@ def open_path(request: Request, path: str | os.PathLike[str]) -> Split:
     StoreError
         There is no such split, or it is damaged.
     """
-    url = remote_url(path)
-    if url is not None:
-        return open_mirrored(url, request.remote)
     split = None
     if request.patches is None:
         if request.structure is None:
-            refuse_image(path)
+            refuse_image(path, request.remote)
     else:
         fields = request.fields
         if fields is None and request.structure and not request.transforms:
             fields = request.structure.names  # transforms may make some of these
-        split = open_in_place(path, request.patches.axes, fields)
-    return open_split(path) if split is None else split
+        split = open_in_place(path, request.patches.axes, fields, remote=request.remote)
+    return open_split_at(path, request.remote) if split is None else split
 
 
 def open_draws(

@@ -60,7 +60,7 @@ def _value(name: str, layout: ArrayLayout, fill: Fill, split: Split) -> float:
     if name == MASK and value != default and not _is_class(value, split):
         ignore = "it has none" if split.ignore is None else f"{split.ignore}"
         warn_user(
-            f"fill={{{name!r}: {value:g}}} is neither a class of {split.path} nor its ignore id "
+            f"fill={{{name!r}: {value:g}}} is neither a class of {split.address} nor its ignore id "
             f"({ignore}): leave it out to fill with {default}"
         )
     return value

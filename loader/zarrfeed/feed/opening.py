@@ -189,7 +189,7 @@ def start_feeder(request: Request, batch_spec: BatchSpec, schedule: Schedule) ->
             shared=processes,
         )
 
-    what = f"{own.split.path} with {count} workers"
+    what = f"{own.split.address} with {count} workers"
     try:
         return with_room(start, what, WorkerError)
     except OSError as error:

@@ -94,7 +94,7 @@ def _tile(split: Split, layouts: Mapping[str, ArrayLayout], axes: int) -> tuple[
     ):
         what = "samples" if of_cases is None else "tiles"
         raise StoreError(
-            f"{split.path}: patches with {axes} axes need {what} with {axes} spatial axes, the "
+            f"{split.address}: patches with {axes} axes need {what} with {axes} spatial axes, the "
             f"same for every field, found {', '.join(f'{n} {f}' for n, f in shapes.items())}"
             + (f", which have {known}" if known not in (None, axes) else "")
             + ": give the patches as many axes, or choose other fields"
@@ -129,7 +129,9 @@ def _cases(split: Split, tile: tuple[int, ...], samples: int, subset: Subset) ->
         sizes, first = table.sizes[numbers], table.first_tile[numbers]
         tiles = count_tiles(sizes, tile)
     if sizes.astype(np.float64).prod(axis=1).sum() > _MOST_PIXELS:
-        raise StoreError(f"{split.path}: needed cases of at most {_MOST_PIXELS:,} pixels together")
+        raise StoreError(
+            f"{split.address}: needed cases of at most {_MOST_PIXELS:,} pixels together"
+        )
     if (first[1:] != (first + tiles)[:-1]).any():
         total = int(tiles.sum())
         require_memory(split.path, total * 8 * 3, f"the rows of {total:,} tiles")

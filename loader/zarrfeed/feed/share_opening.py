@@ -90,7 +90,8 @@ def forced_draws(
     shape = _mask_shape(split)
     if shape[: len(tile)] != tile or len(shape) > len(tile) + split.multi_hot:
         raise StoreError(
-            f"{split.path / MASK}: shares need a class id for each pixel of {tile}, found {shape}"
+            f"{split.address}/{MASK}: shares need a class id for each pixel of {tile}, found "
+            f"{shape}"
         )
     labels = list(share_targets(patches.shares, split))
     pixels = ClassPixels(_counts(split, rows, labels, int(np.prod(tile, dtype=np.int64))))
@@ -111,14 +112,14 @@ def forced_draws(
 def _mask_shape(split: Split) -> tuple[int, ...]:
     if split.instances:
         raise StoreError(
-            f"{split.path}: shares need a mask of classes, found numbers of instances: pack class "
-            "ids with --instances semantic or boundary"
+            f"{split.address}: shares need a mask of classes, found numbers of instances: pack "
+            "class ids with --instances semantic or boundary"
         )
     described, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
     if described is None or mask is None or mask.shape[0] != described.shape[0]:
         raise StoreError(
-            f"{split.path}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class in "
-            "each sample, found none: `zarrfeed convert` counts them"
+            f"{split.address}: shares need {MASK!r} and {CLASS_PIXELS!r}, the pixels of each class "
+            "in each sample, found none: `zarrfeed convert` counts them"
             f"{look_up('class-counts')}"
         )
     return mask.sample_shape
@@ -127,14 +128,14 @@ def _mask_shape(split: Split) -> tuple[int, ...]:
 def _counts(split: Split, rows: Ids, labels: Sequence[int], most: int) -> NDArray[np.uint32]:
     """Read how many pixels of some classes each tile has."""
     if most > np.iinfo(np.uint32).max:
-        raise StoreError(f"{split.path / MASK}: needed tiles of less than 2^32 pixels")
+        raise StoreError(f"{split.address}/{MASK}: needed tiles of less than 2^32 pixels")
     require_memory(split.path, len(rows) * len(labels) * 4, f"the classes of {len(rows):,} tiles")
     counts = np.empty((len(labels), len(rows)), np.uint32)
     for part, pixels in class_count_blocks(split, rows):
         if pixels.max(initial=0) > most:
             raise StoreError(
-                f"{split.path / CLASS_PIXELS}: needed counts of at most {most:,}, the pixels of a "
-                f"tile, found {pixels.max():,}: restore it, or convert again"
+                f"{split.address}/{CLASS_PIXELS}: needed counts of at most {most:,}, the pixels of "
+                f"a tile, found {pixels.max():,}: restore it, or convert again"
             )
         counts[:, part] = pixels[:, labels].T
     return counts.T

@@ -73,7 +73,7 @@ class Stream:
     def __init__(self, request: Request, detect_rank: Callable[[], DetectedRank]) -> None:
         self.request = request
         self.split, schedule, self.batch_spec = open_request(request)
-        self._sharing = Sharing(str(self.split.path), schedule, request.requested_rank, detect_rank)
+        self._sharing = Sharing(self.split.address, schedule, request.requested_rank, detect_rank)
         self.position = Position(self._sharing, random=bool(request.transforms))
         self._notices = FetchNotices(self.batch_spec)
         self._feeder: Feeder | None = None

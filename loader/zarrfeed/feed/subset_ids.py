@@ -59,7 +59,7 @@ def chosen_ids(subset: Subset, split: Split, count: int, *, cases: bool) -> Ids:
     ids = subset_ids(given, count, f"{what}s")
     if not count:
         raise ValueError(
-            f"an epoch has no batch: {split.path} has no {what}{look_up('empty-epoch')}"
+            f"an epoch has no batch: {split.address} has no {what}{look_up('empty-epoch')}"
         )
     if not len(ids):
         raise ValueError(
@@ -74,7 +74,7 @@ def _ids_of_keys(keys: list[str], split: Split, count: int, *, cases: bool) -> l
     what = "case" if cases else "sample"
     if not cases and split.tile_size is None and split.describing(KEY) is None:
         raise ValueError(
-            f"subset names samples, such as {keys[0]!r:.200}, but {split.path} stores no keys: "
+            f"subset names samples, such as {keys[0]!r:.200}, but {split.address} stores no keys: "
             f"give ids from 0 to {count - 1:,}, a slice or a boolean mask"
             f"{look_up('unknown-key')}"
         )
@@ -94,7 +94,7 @@ def _ids_of_keys(keys: list[str], split: Split, count: int, *, cases: bool) -> l
             such = f"such as {few(map(repr, known), shown=3, counted=True)}"
             raise ValueError(
                 f"subset names {what} {key!r:.200}, which is none of the {plural(count, what)} of "
-                f"{split.path}: {did_you_mean(key, known, otherwise=such)}"
+                f"{split.address}: {did_you_mean(key, known, otherwise=such)}"
                 f"{look_up('unknown-key')}"
             )
     return [found[key] for key in keys]

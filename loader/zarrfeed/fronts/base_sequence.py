@@ -39,7 +39,7 @@ class BaseSequence(SequenceFacts):
             f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in self._stream.specs
         )
         return (
-            f"{type(self).__name__}({str(self._stream.split.path)!r}: {self.samples} samples in "
+            f"{type(self).__name__}({self._stream.split.address!r}: {self.samples} samples in "
             f"{len(self)} batches of {self.batch_size}; {specs})"
         )
 

@@ -28,6 +28,7 @@ from zarrfeed.spelling import few
 from zarrfeed.store.address import absolute_path
 from zarrfeed.store.content_digest import content_digest
 from zarrfeed.store.descriptive_arrays import case_names
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.predicted_cases import cases_of, open_predicted
 from zarrfeed.store.prediction_split import PredictionSplit
 from zarrfeed.store.schema import IMAGE
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from zarrfeed.feed.workers.batch_spec import Transform
     from zarrfeed.fronts.model_calls import Model
     from zarrfeed.order.window import Window
+    from zarrfeed.store.mirror.origin import StorageOptions
     from zarrfeed.store.schema import JSON
 
 _MOST_QUEUED = 3  # batches that wait for the model, which is slower than reading
@@ -63,6 +65,9 @@ def predict(
     use_multiprocessing: bool = False,
     overwrite: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Path:
     """Predict all images or volumes of a split, of any size, into a new split.
 
@@ -90,7 +95,8 @@ def predict(
         same shape.
     store
         A split of cases or of samples, such as ``ct.zarr/val``, or a dataset with only one. Or an
-        OME-Zarr image, or another that :class:`zarrfeed.ZarrSequence` reads where it is.
+        OME-Zarr image, or another that :class:`zarrfeed.ZarrSequence` reads where it is. It may be
+        an address.
     out
         Folder of the dataset of predictions, such as ``predictions.zarr``; its split has the name
         of that of `store`.
@@ -117,6 +123,8 @@ def predict(
         Whether to replace predictions of another call, finished or not.
     progress
         Called with the name of the split, the number of patches done, and that of all.
+    cache, cache_limit, storage_options
+        How an address is read, as for :class:`zarrfeed.ZarrSequence`.
 
     Returns
     -------
@@ -153,11 +161,12 @@ def predict(
     batch_size = whole("batch_size", batch_size, at_least=1)
     names = BatchStructure.of(IMAGE if inputs is None else inputs, None, None).names
     # Transforms may make some of these.
-    split = open_predicted(store, patches.axes, names if transform is None else None)
+    remote = Remote.of(cache, cache_limit, storage_options)
+    split = open_predicted(store, patches.axes, names if transform is None else None, remote)
     if inputs is None and IMAGE not in split.layouts:
         raise StoreError(
-            f"{split.path}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name what "
-            "the model gets by inputs= (--field)"
+            f"{split.address}: needed a field {IMAGE!r}, found {few(split.default_fields)}: name "
+            "what the model gets by inputs= (--field)"
             f"{look_up('fields')}"
         )
     inputs = inputs or IMAGE
@@ -165,7 +174,7 @@ def predict(
     cases = cases_of(split, stored, patches.axes)
     target = PredictionSplit(absolute_path(out) / split.path.name, split, cases)
     settings: JSON = {
-        "source": str(split.path),
+        "source": split.address,
         "digest": content_digest(split, [name for name in names if name in split.layouts]),
         "model": f"{model_name(model)}: {_identity(model)}",
         "weights": weights_digest(model),
@@ -195,10 +204,11 @@ def predict(
                 progress(split.path.name, before + done, before + left)
 
         with FrontEnd(
-            split.path, batch_size, patches=patches, shuffle=False, inputs=inputs,
+            split.address, batch_size, patches=patches, shuffle=False, inputs=inputs,
             subset=slice(first, None), transform=transform, workers=workers,
             use_multiprocessing=use_multiprocessing, max_queue_size=_MOST_QUEUED,
-            rank=0, world_size=1,
+            rank=0, world_size=1, cache=cache, cache_limit=cache_limit,
+            storage_options=storage_options,
         ) as sequence:  # fmt: skip
             inputs_of = (batch[0] for batch in sequence)
             predictions = patch_predictions(

@@ -27,7 +27,7 @@ def sequence_html(sequence: BaseSequence) -> str:
     """
     stream = sequence._stream
     split = stream.split
-    facts, fields = [("path", str(split.path))], list[tuple[str, ...]]()
+    facts, fields = [("path", split.address)], list[tuple[str, ...]]()
     views, problem = list[View](), ""
     palette = Palette()
     try:
@@ -47,7 +47,7 @@ def _facts(sequence: BaseSequence, stream: Stream) -> list[tuple[str, str]]:
     what = "samples" if request.patches is None else "patches"
     position = f"epoch {sequence.epoch}, batch {sequence.batch}"
     facts = [
-        ("path", str(stream.split.path)),
+        ("path", stream.split.address),
         (what, f"{sequence.samples:,}"),
         ("batches", f"{len(sequence):,} of {sequence.batch_size:,} {what}"),
         ("next", position),

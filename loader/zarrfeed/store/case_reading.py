@@ -49,7 +49,7 @@ def _read_case_table(split: Split) -> CaseTable:
     tile = split.tile_size
     if tile is None:
         raise StoreError(
-            f"{split.path}: needed a split of cases, found one of samples: read it by "
+            f"{split.address}: needed a split of cases, found one of samples: read it by "
             "SplitReader or ZarrSequence, or convert its source with --tile"
         )
     described = {name: split.describing(name) for name in (CASE_KEY, CASE_SIZE, CASE_FIRST_TILE)}
@@ -62,8 +62,8 @@ def _read_case_table(split: Split) -> CaseTable:
             for name, length in lengths.items()
         )
         raise StoreError(
-            f"{split.path}: needed keys, sizes and first tiles of as many cases, at most one for "
-            f"each of {tiles:,} tiles, found {found}: restore them, or convert again"
+            f"{split.address}: needed keys, sizes and first tiles of as many cases, at most one "
+            f"for each of {tiles:,} tiles, found {found}: restore them, or convert again"
         )
     require_memory(split.path, cases * 8 * (len(tile) + 1), f"the sizes of {cases:,} cases")
     sizes = np.empty((cases, len(tile)), np.int64)
@@ -78,8 +78,8 @@ def _read_case_table(split: Split) -> CaseTable:
             end = _checked(split, sizes[here], first_tile[here], tile, start, end)
     if end != tiles:
         raise StoreError(
-            f"{split.path / CASE_SIZE}: needed cases of {tiles:,} tiles together, found {end:,}: "
-            "restore it, or convert again"
+            f"{split.address}/{CASE_SIZE}: needed cases of {tiles:,} tiles together, found "
+            f"{end:,}: restore it, or convert again"
         )
     return CaseTable(tile, sizes, first_tile)
 
@@ -97,7 +97,8 @@ def _checked(
         counts = count_tiles(sizes, tile)
     except ValueError as error:
         raise StoreError(
-            f"{split.path / CASE_SIZE}: {error} (counted from {case}): restore it, or convert again"
+            f"{split.address}/{CASE_SIZE}: {error} (counted from {case}): restore it, or convert "
+            "again"
         ) from error
     needed = first_tiles(counts, end)
     ends = needed + counts
@@ -105,12 +106,12 @@ def _checked(
     if wrong.size:
         at = int(wrong[0])
         raise StoreError(
-            f"{split.path / CASE_FIRST_TILE}: needed {needed[at]} for case {case + at}, "
+            f"{split.address}/{CASE_FIRST_TILE}: needed {needed[at]} for case {case + at}, "
             f"the number of tiles before it, found {first_tile[at]}: restore it, or convert again"
         )
     if ends[-1] > split.tiles:
         raise StoreError(
-            f"{split.path / CASE_SIZE}: needed cases of {split.tiles:,} tiles together, found "
+            f"{split.address}/{CASE_SIZE}: needed cases of {split.tiles:,} tiles together, found "
             f"{ends[-1]:,} up to case {case + len(sizes) - 1}: restore it, or convert again"
         )
     return int(ends[-1])

@@ -14,10 +14,11 @@ from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_array import CaseArray, ReaderPool
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, CASE_SPACING, IMAGE
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import open_split
+from zarrfeed.store.split_opening import open_split_at
 
 if TYPE_CHECKING:
     import os
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.store.mirror.origin import StorageOptions
+
 # Keys among which a similar one is looked for: comparing with each takes 20 µs.
 _MOST_COMPARED = 10_000
 
 
 def open_case(
-    store: Split | str | os.PathLike[str], key: str, field: str | None = None
+    store: Split | str | os.PathLike[str],
+    key: str,
+    field: str | None = None,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> CaseArray:
     """Open an image or volume of any size, to read any box of it.
 
@@ -39,12 +48,14 @@ def open_case(
     Parameters
     ----------
     store
-        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path; or the path of an
-        OME-Zarr image, or of a folder of such.
+        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path or address; or that
+        of an OME-Zarr image, or of a folder of such.
     key
         Name of the case in the source.
     field
         Name of the field; by default the image, or the only field.
+    cache, cache_limit, storage_options
+        How an address is read, as for :class:`zarrfeed.ZarrSequence`.
 
     Returns
     -------
@@ -65,19 +76,31 @@ def open_case(
     >>> scan[48, ::2, ::2, 0].shape  # doctest: +SKIP
     (170, 220)
     """
-    return open_cases(store, field)[key]
+    cases = open_cases(
+        store, field, cache=cache, cache_limit=cache_limit, storage_options=storage_options
+    )
+    return cases[key]
 
 
-def open_cases(store: Split | str | os.PathLike[str], field: str | None = None) -> Cases:
+def open_cases(
+    store: Split | str | os.PathLike[str],
+    field: str | None = None,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
+) -> Cases:
     """Open all images or volumes of a split of cases.
 
     Parameters
     ----------
     store
-        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path; or the path of an
-        OME-Zarr image, or of a folder of such.
+        A split of cases, as ``zarrfeed convert --tile`` writes it, or its path or address; or that
+        of an OME-Zarr image, or of a folder of such.
     field
         Name of the field; by default the image, or the only field.
+    cache, cache_limit, storage_options
+        How an address is read, as for :class:`zarrfeed.ZarrSequence`.
 
     Returns
     -------
@@ -96,7 +119,9 @@ def open_cases(store: Split | str | os.PathLike[str], field: str | None = None) 
     ...     print(key, scan.shape, scan[:, 100, 100].mean())
     """
     if not isinstance(store, Split):
-        store = open_in_place(store, None, "all") or open_split(store)
+        remote = Remote.of(cache, cache_limit, storage_options)
+        found = open_in_place(store, None, "all", remote=remote)
+        store = open_split_at(store, remote) if found is None else found
     return Cases(store, field)
 
 
@@ -181,8 +206,8 @@ class Cases(Mapping[str, CaseArray]):
             [only] = self.fields
             return only
         raise StoreError(
-            f"{self.split.path}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: choose "
-            f"one by .open(key, {next(iter(self.fields), '')!r})"
+            f"{self.split.address}: needed a field {IMAGE!r}, found {', '.join(self.fields)}: "
+            f"choose one by .open(key, {next(iter(self.fields), '')!r})"
             f"{look_up('fields')}"
         )
 
@@ -196,8 +221,8 @@ class Cases(Mapping[str, CaseArray]):
             wkt = None if number is None or number < 0 else said["wkt"][number]
         except (TypeError, LookupError) as error:
             raise StoreError(
-                f"{self.split.path}: needed a coordinate reference system for case {case} in its "
-                f"attributes, found {said!r:.200}: restore them, or convert again"
+                f"{self.split.address}: needed a coordinate reference system for case {case} in "
+                f"its attributes, found {said!r:.200}: restore them, or convert again"
             ) from error
         return None if wkt is None else str(wkt)
 
@@ -217,7 +242,7 @@ class Cases(Mapping[str, CaseArray]):
         return len(self._table)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} cases of {self.split.path}: {few(list(self), shown=3)}>"
+        return f"<{len(self)} cases of {self.split.address}: {few(list(self), shown=3)}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table, and four cases."""
@@ -244,7 +269,7 @@ class Cases(Mapping[str, CaseArray]):
         keys = list(self)[:_MOST_COMPARED]
         hint = did_you_mean(str(key), keys)
         return CaseKeyError(
-            f"{self.split.path}: needed the key of one of {len(self):,} cases, such as "
+            f"{self.split.address}: needed the key of one of {len(self):,} cases, such as "
             f"{few(map(repr, keys), shown=3, counted=True)}, found {key!r:.200}"
             f"{hint and f'; {hint}'}"
             f"{look_up('unknown-key')}"
@@ -257,7 +282,7 @@ class Cases(Mapping[str, CaseArray]):
             tiles, tile = pool.layout.shape[0], pool.layout.sample_shape[: len(self.tile_size)]
             if (tiles, tile) != (self.split.tiles, self.tile_size):
                 raise StoreError(
-                    f"{self.split.path / field}: needed {self.split.tiles:,} tiles of "
+                    f"{self.split.address}/{field}: needed {self.split.tiles:,} tiles of "
                     f"{self.tile_size}, found {tiles:,} of {tile}: choose one of "
                     f"{', '.join(self.fields)}"
                 )
@@ -271,8 +296,8 @@ class Cases(Mapping[str, CaseArray]):
         if layout is None or layout.shape != needed:
             found = self.split.unfit.get(name) or f"{self.split.layouts[name].shape}"
             raise StoreError(
-                f"{self.split.path / name}: needed floats {needed}, found {found}: restore it, or "
-                "convert again"
+                f"{self.split.address}/{name}: needed floats {needed}, found {found}: restore it, "
+                "or convert again"
             )
         values: NDArray[np.float64] = read_samples(self.split, name, range(len(self)))
         return values.astype(np.float64, copy=False)

@@ -33,14 +33,14 @@ def counted_classes(split: Split) -> int:
     counted, mask = split.describing(CLASS_PIXELS), split.layouts.get(MASK)
     if counted is None or (mask is not None and mask.shape[0] != counted.shape[0]):
         raise StoreError(
-            f"{split.path}: needed {CLASS_PIXELS!r}, the pixels of each class in each sample, "
+            f"{split.address}: needed {CLASS_PIXELS!r}, the pixels of each class in each sample, "
             "found none: `zarrfeed convert` counts them; without, only sampling=Weights(…) works"
             f"{look_up('class-counts')}"
         )
     classes = counted.shape[1]
     if split.classes and classes != len(split.classes):
         raise StoreError(
-            f"{split.path / CLASS_PIXELS}: needed counts of {len(split.classes)} classes, found "
+            f"{split.address}/{CLASS_PIXELS}: needed counts of {len(split.classes)} classes, found "
             f"{classes}: convert again"
         )
     return classes
@@ -76,7 +76,7 @@ def class_count_blocks(split: Split, ids: Ids) -> Iterator[tuple[slice, NDArray[
             pixels = reader.read(ids[start : start + step])[CLASS_PIXELS]
             if pixels.min(initial=0) < 0:
                 raise StoreError(
-                    f"{split.path / CLASS_PIXELS}: needed counts of at least 0, found "
+                    f"{split.address}/{CLASS_PIXELS}: needed counts of at least 0, found "
                     f"{pixels.min()}: restore it, or convert again"
                 )
             if split.ignore is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zarrfeed.store.in_place.reading import InPlaceField
+from zarrfeed.store.mirror.whole_arrays import FetchedField
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_KEY, CASE_SIZE, KEY, SHARD_FILES
 
@@ -56,6 +57,8 @@ def content_digest(split: Split, fields: Sequence[str]) -> str:
 def _files(split: Split, field: str) -> Iterator[str]:
     """Yield the name, size and time of change of every file of a field, in order."""
     source = split.sources.get(field)
+    if isinstance(source, FetchedField):
+        source = source.field
     folders = [split.path / field]
     if isinstance(source, InPlaceField):
         folders = list(dict.fromkeys(case.array.folder for case in source.cases))

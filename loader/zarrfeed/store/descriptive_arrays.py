@@ -93,7 +93,7 @@ def class_pixels(split: Split, ids: Ids) -> NDArray[np.int64] | None:
         most = _pixels(split, shape, ids)
     if ((pixels < 0) | (pixels > most)).any():
         raise StoreError(
-            f"{split.path / CLASS_PIXELS}: needed counts from 0 to {most} (all pixels of "
+            f"{split.address}/{CLASS_PIXELS}: needed counts from 0 to {most} (all pixels of "
             f"{len(ids)} samples), found {pixels.tolist()!s:.200}: restore it, or convert again"
         )
     return pixels
@@ -144,7 +144,7 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
     channels = [split.layouts[name].shape[-1] for name in images]
     if field in split.layouts and images and field not in images:
         raise StoreError(
-            f"{split.path}: needed a field of images, {' or '.join(images)}, found {field!r}"
+            f"{split.address}: needed a field of images, {' or '.join(images)}, found {field!r}"
         )
     if described is None or field not in images or described.shape[1] != sum(channels):
         how = (
@@ -152,11 +152,11 @@ def normalization_of(split: Split, ids: Ids, field: str = IMAGE) -> Normalizatio
             if split.packed
             else "zarrfeed did not pack the images; `zarrfeed convert` does, and sums them"
         )
-        raise StoreError(f"{split.path}: needed sums of the images' channels, found none: {how}")
+        raise StoreError(f"{split.address}: needed sums of the images' channels, found none: {how}")
     sums = _sum(split, CHANNEL_SUMS, ids, np.float64)
     if not np.isfinite(sums).all():
         raise StoreError(
-            f"{split.path / CHANNEL_SUMS}: needed finite sums, found {sums.tolist()}: an older "
+            f"{split.address}/{CHANNEL_SUMS}: needed finite sums, found {sums.tolist()}: an older "
             "zarrfeed packed images with NaN or infinite values; convert them again"
         )
     first = sum(channels[: images.index(field)])

@@ -16,7 +16,16 @@ from zarrfeed.store.attributes import read_attributes
 from zarrfeed.store.files import stamp_of
 from zarrfeed.store.json_checks import Damage, require_node
 from zarrfeed.store.node_metadata import read_metadata
-from zarrfeed.store.schema import IMAGE, JSON, MASK, METADATA, PARTIAL, PREDICTED, ArrayLayout
+from zarrfeed.store.schema import (
+    IMAGE,
+    JSON,
+    MASK,
+    METADATA,
+    MIRROR,
+    PARTIAL,
+    PREDICTED,
+    ArrayLayout,
+)
 from zarrfeed.store.split import Split
 
 if TYPE_CHECKING:
@@ -27,19 +36,26 @@ _LIKE = 0.7  # of the names of stores: "sett" is like "set", "nope" not like "pr
 _KNOWN = frozenset(["zarr_format", "node_type", "attributes", "consolidated_metadata"])
 
 
-def open_local_split(folder: Path) -> Split:
+def open_local_split(folder: Path, *, mirror: bool = False) -> Split:
     """Open a split in a local folder.
 
     Parameters
     ----------
     folder
         An absolute path.
+    mirror
+        Whether the folder may mirror a remote split, so that its files may have holes.
 
     Raises
     ------
     StoreError
         It is not a finished Zarr group of arrays; the message says what was found.
     """
+    if not mirror and folder.with_name(f"{folder.name}{MIRROR}").is_dir():
+        raise StoreError(
+            f"{folder}: mirrors a remote split, of which parts may be missing: open the address of "
+            f"the split{look_up('remote-store')}"
+        )
     with only_store_errors(folder):
         return _open(folder)
 

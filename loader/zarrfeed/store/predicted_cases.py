@@ -8,21 +8,24 @@ import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.store.address import absolute_path
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.split_opening import list_splits, open_split
+from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from zarrfeed.store.mirror.origin import Remote
     from zarrfeed.store.split import Split
 
 
-def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None) -> Split:
+def open_predicted(
+    path: str | os.PathLike[str], axes: int, fields: Sequence[str] | None, remote: Remote
+) -> Split:
     """Open the split that is to be predicted.
 
     Parameters
@@ -33,24 +36,28 @@ def open_predicted(path: str | os.PathLike[str], axes: int, fields: Sequence[str
         Number of spatial axes of the patches.
     fields
         Fields of images that are read where they are; None for all.
+    remote
+        How an address is read.
 
     Raises
     ------
     StoreError
         There is no such split, or there are several.
     """
-    split = open_in_place(path, axes, fields)
-    if split is not None:
-        return split
-    folder = absolute_path(path)
-    splits = list_splits(folder) if folder.is_dir() else ()
+    # Splits of a remote dataset are looked for first: all else lists its objects.
+    splits = () if remote_url(path) is None else splits_below(path, remote)
+    if not splits:
+        split = open_in_place(path, axes, fields, remote=remote)
+        if split is not None:
+            return split
+        splits = splits_below(path, remote)
     if len(splits) > 1:
         raise StoreError(
-            f"{folder}: needed one split, found {', '.join(splits)}: name one, such as "
-            f"{folder / splits[-1]}"
+            f"{path}: needed one split, found {', '.join(splits)}: name one, such as "
+            f"{join_path(path, splits[-1])}"
             f"{look_up('no-split')}"
         )
-    return open_split(folder.joinpath(*splits))
+    return open_split_at(join_path(path, splits[0]) if splits else path, remote)
 
 
 def cases_of(split: Split, field: str, axes: int) -> CaseTable:
@@ -78,7 +85,7 @@ def cases_of(split: Split, field: str, axes: int) -> CaseTable:
     found = (len(shape), len(shape) - 1) if table is None else (len(table.tile),)
     if axes not in found:
         raise StoreError(
-            f"{split.path}: patches with {axes} axes need samples or cases with {axes} spatial "
+            f"{split.address}: patches with {axes} axes need samples or cases with {axes} spatial "
             f"axes, found {shape} per row of {field!r}: give the patches as many axes"
             f"{look_up('patch-axes')}"
         )

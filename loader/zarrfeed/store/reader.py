@@ -280,7 +280,7 @@ def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
             how = "through zarr-python" if layout.foreign else "chunk by chunk"
             warn_user(
                 printable(
-                    f"{split.path / name}: read {how}, which is slower ({layout.indirect}); "
+                    f"{split.address}/{name}: read {how}, which is slower ({layout.indirect}); "
                     "`zarrfeed convert` writes stores that are read directly"
                 ),
             )

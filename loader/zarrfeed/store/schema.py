@@ -18,6 +18,7 @@ FORMAT_VERSION = 1
 ATTRIBUTES = "zarrfeed"
 METADATA = "zarr.json"
 PARTIAL = ".partial"  # suffix of a split that is still being packed or predicted
+MIRROR = ".mirror"  # suffix of the folder beside a mirrored split that says what is here
 PREDICTED = "prediction"  # in the attributes of a split: the settings of predictions
 INSTANCES = "instances"  # in a split's ``packed``: true if its masks number instances
 JOURNAL = f"~journal{PARTIAL}"  # suffix of what its packing has recorded

@@ -84,6 +84,11 @@ class Split:
         return str(page.split_html(self))
 
     @property
+    def address(self) -> str:
+        """Where the split is, for messages: its folder, or the address that it mirrors."""
+        return str(self.path) if self.origin is None else self.origin.url
+
+    @property
     def packed(self) -> bool:
         """Whether zarrfeed wrote the split, so that every shard has a file, even one of zeros."""
         return bool(self.attributes)
@@ -130,7 +135,7 @@ class Split:
         axes = sizes.shape[1] if sizes else 0
         if tiles is None or not 0 < axes < len(tiles.shape):
             raise StoreError(
-                f"{self.path}: needed fields of tiles and {CASE_SIZE} of their 2 or 3 spatial "
+                f"{self.address}: needed fields of tiles and {CASE_SIZE} of their 2 or 3 spatial "
                 f"axes, found {self._names()} and {sizes.shape if sizes else 'no such sizes'}: "
                 "restore them, or convert again"
             )
@@ -189,7 +194,7 @@ class Split:
         """
         if not fields:
             raise StoreError(
-                f"{self.path}: needed at least one field, found arrays {self._names()}"
+                f"{self.address}: needed at least one field, found arrays {self._names()}"
             )
         for name in fields:
             if name in self.unfit:
@@ -198,7 +203,7 @@ class Split:
         if missing:
             hint = did_you_mean(missing[0], self.field_names)
             raise StoreError(
-                f"{self.path}: needed a field {missing[0]!r}, found {self._names()}"
+                f"{self.address}: needed a field {missing[0]!r}, found {self._names()}"
                 f"{hint and f'; {hint}'}"
                 f"{look_up('fields')}"
             )
@@ -206,8 +211,8 @@ class Split:
         lengths = {name: layout.shape[0] for name, layout in chosen.items()}
         if len(set(lengths.values())) > 1:
             raise StoreError(
-                f"{self.path}: needed fields of equally many samples, found {lengths}: read them "
-                "one by one"
+                f"{self.address}: needed fields of equally many samples, found {lengths}: read "
+                "them one by one"
             )
         for name, layout in chosen.items():
             require_memory(self.path / name, layout.sample_nbytes, f"a sample {layout.shape[1:]}")

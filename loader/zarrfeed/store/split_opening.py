@@ -11,6 +11,7 @@ from zarrfeed.store.mirror.origin import Remote
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from zarrfeed.store.mirror.origin import StorageOptions
     from zarrfeed.store.split import Split
@@ -47,6 +48,18 @@ def open_split_at(path: str | os.PathLike[str], remote: Remote) -> Split:
     return open_local_split(absolute_path(path)) if url is None else open_mirrored(url, remote)
 
 
+def join_path(path: str | os.PathLike[str], name: str) -> str | Path:
+    """Return the path or address of a split of a dataset.
+
+    Examples
+    --------
+    >>> join_path("s3://bucket/ct.zarr/", "train")
+    's3://bucket/ct.zarr/train'
+    """
+    url = remote_url(path)
+    return absolute_path(path) / name if url is None else f"{url}/{name}"
+
+
 def list_splits(
     path: str | os.PathLike[str], *, storage_options: StorageOptions | None = None
 ) -> tuple[str, ...]:
@@ -73,3 +86,12 @@ def list_splits_at(path: str | os.PathLike[str], remote: Remote) -> tuple[str, .
     return (
         list_local_splits(absolute_path(path)) if url is None else list_remote_splits(url, remote)
     )
+
+
+def splits_below(path: str | os.PathLike[str], remote: Remote) -> tuple[str, ...]:
+    """Return the names of the splits of a dataset; none of a split, or where none can be listed."""
+    url = remote_url(path)
+    if url is None:
+        folder = absolute_path(path)
+        return list_local_splits(folder) if folder.is_dir() else ()
+    return () if url.startswith("http") else list_remote_splits(url, remote)

@@ -13,11 +13,12 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SIZE, TILE_SOURCE
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import open_split
+from zarrfeed.store.split_opening import open_split_at
 
 if TYPE_CHECKING:
     import os
@@ -26,10 +27,16 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from zarrfeed.store.case_table import CaseTable
+    from zarrfeed.store.mirror.origin import StorageOptions
 
 
 def stitch(
-    split: Split | str | os.PathLike[str], predictions: ArrayLike
+    split: Split | str | os.PathLike[str],
+    predictions: ArrayLike,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """Combine predictions of tiles into predictions of images or volumes, one at a time.
 
@@ -37,13 +44,15 @@ def stitch(
     ----------
     split
         A split of cases (``zarrfeed convert --tile``), or one of overlapping tiles that an older
-        version packed with ``--fit tile``; or its path.
+        version packed with ``--fit tile``; or its path or address.
     predictions
         (N, h, w) or (N, h, w, K) floats or integers, for volumes (N, d, h, w) or (N, d, h, w, K):
         one row per tile **in the order of the store**, as from
         ``model.predict(ZarrSequence(path, 32, shuffle=False, fields="image"))``. Tiles of cases are
         put side by side. Where older tiles overlap, floats are averaged; integers, which are class
         ids, are taken from the tile whose centre is nearest.
+    cache, cache_limit, storage_options
+        How an address is read, as for :class:`zarrfeed.ZarrSequence`.
 
     Returns
     -------
@@ -65,7 +74,8 @@ def stitch(
     >>> for key, scores in stitch("city.zarr/val", predictions):  # doctest: +SKIP
     ...     save(key, scores.argmax(axis=-1))
     """
-    split = split if isinstance(split, Split) else open_split(split)
+    if not isinstance(split, Split):
+        split = open_split_at(split, Remote.of(cache, cache_limit, storage_options))
     values: NDArray[Any] = _as_array(predictions)
     if split.tile_size is not None:
         table = read_case_table(split)
@@ -73,21 +83,21 @@ def stitch(
         return _side_by_side(split, table, values)
     if TILE not in split.layouts:
         raise StoreError(
-            f"{split.path}: needed tiles, found whole images: use their predictions as they are"
+            f"{split.address}: needed tiles, found whole images: use their predictions as they are"
         )
     described = [split.describing(name) for name in (TILE, TILE_SOURCE, TILE_SIZE)]
     if IMAGE not in split.layouts or None in described:
         raise StoreError(
-            f"{split.path}: needed the tiles' images, places, names and sizes, found arrays that "
-            "are missing or damaged: restore them, or convert again"
+            f"{split.address}: needed the tiles' images, places, names and sizes, found arrays "
+            "that are missing or damaged: restore them, or convert again"
         )
     tiles = split.layouts[IMAGE].shape[:-1]
     described_axes = split.layouts[TILE].shape[1] - 1, split.layouts[TILE_SIZE].shape[1]
     if set(described_axes) != {len(tiles) - 1}:
         raise StoreError(
-            f"{split.path}: needed places and sizes along the {len(tiles) - 1} spatial axes of the "
-            f"tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or convert "
-            "again"
+            f"{split.address}: needed places and sizes along the {len(tiles) - 1} spatial axes of "
+            f"the tiles, found {described_axes[0]} and {described_axes[1]}: restore them, or "
+            "convert again"
         )
     _require_tiles(values, tiles)
     return _stitched(split, values)
@@ -162,7 +172,7 @@ def _stitched(split: Split, predictions: NDArray[Any]) -> Iterator[tuple[str, ND
         whole = _put_together(predictions, rows, origins, size) if fits else None
         if whole is None:
             raise StoreError(
-                f"{split.path / TILE_SIZE}: needed a size that its tiles cover, found "
+                f"{split.address}/{TILE_SIZE}: needed a size that its tiles cover, found "
                 f"{size.tolist()} for {key!r}, of which there are {len(rows)} tiles of "
                 f"{list(tile)}: keep all tiles of an image, or convert again"
             )

@@ -40,7 +40,7 @@ def condition_of(text: str, split: Split) -> Condition:
     """
     if split.describing(CLASS_PIXELS) is None:
         raise StoreError(
-            f"{split.path}: needed {CLASS_PIXELS!r}, the pixels of each class in each sample, "
+            f"{split.address}: needed {CLASS_PIXELS!r}, the pixels of each class in each sample, "
             "found none: convert it by `zarrfeed convert`, which counts them, or leave out the "
             "condition"
         )

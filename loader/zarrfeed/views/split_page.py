@@ -22,7 +22,7 @@ READ_NBYTES = 64 << 20
 
 def split_html(split: Split) -> str:
     """Return what a notebook shows of a split. Never raises; a problem is part of the page."""
-    facts: list[tuple[str, str]] = [("path", str(split.path))]
+    facts: list[tuple[str, str]] = [("path", split.address)]
     views, problem, palette = list[View](), "", None
     try:
         palette = palette_of(split)

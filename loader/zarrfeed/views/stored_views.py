@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.pictures.palette import Palette
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.cases import Cases
 from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CLASS_PIXELS
-from zarrfeed.store.split_opening import list_splits, open_split
+from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
 from zarrfeed.views.drawn_arrays import Drawing, View, draw
 from zarrfeed.views.field_roles import Roles, find_roles
 
@@ -24,27 +25,43 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from zarrfeed.store.mirror.origin import StorageOptions
     from zarrfeed.store.split import Split
 
 
-def open_shown(path: str | os.PathLike[str]) -> list[Split]:
+def open_shown(
+    path: str | os.PathLike[str],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
+) -> list[Split]:
     """Open all splits of a dataset, one split, or images that are read where they are.
 
     Parameters
     ----------
     path
-        A dataset, a split, any Zarr group of arrays, or an OME-Zarr image or a folder of such.
+        A dataset, a split, any Zarr group of arrays, or an OME-Zarr image or a folder of such; or
+        the address of one.
+    cache, cache_limit, storage_options
+        How an address is read, as for :class:`zarrfeed.ZarrSequence`.
 
     Raises
     ------
     StoreError
         It is none of these.
     """
-    in_place = open_in_place(path, None, "all")
-    if in_place is not None:
-        return [in_place]
-    names = list_splits(path)
-    return [open_split(Path(path) / name) for name in names] or [open_split(path)]
+    remote = Remote.of(cache, cache_limit, storage_options)
+    # Splits of a remote dataset are looked for first: all else lists its objects.
+    names = () if remote_url(path) is None else splits_below(path, remote)
+    if not names:
+        in_place = open_in_place(path, None, "all", remote=remote)
+        if in_place is not None:
+            return [in_place]
+        names = splits_below(path, remote)
+    return [open_split_at(join_path(path, name), remote) for name in names] or [
+        open_split_at(path, remote)
+    ]
 
 
 def palette_of(split: Split) -> Palette:
@@ -69,7 +86,7 @@ def roles_of(split: Split) -> Roles:
     if roles == Roles(None, None):
         found = ", ".join(f"{name} {shape}" for name, (shape, _) in fields.items()) or "none"
         raise StoreError(
-            f"{split.path}: needed a field of images or masks with 2 to 4 axes, found {found}: "
+            f"{split.address}: needed a field of images or masks with 2 to 4 axes, found {found}: "
             "name a split that has one"
         )
     return roles

@@ -184,6 +184,8 @@ class Clients:
                     mirror.table.announce(evicts=self._space.limit is not None)
                 self._downloads.add(mirror)
                 self._mirrors[str(folder)] = mirror
+                if mirror.table is not None:
+                    mirror.table.announce(evicts=self._space.limit is not None)
         mirror.store = store  # the latest credentials
         self._opened_by[str(folder)] = url.encode() + content
         return mirror

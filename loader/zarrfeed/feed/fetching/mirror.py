@@ -76,7 +76,7 @@ class Mirror:
         self.clients: set[object] = set()
         self.warnings: list[str] = []
         self.unchecked: set[int] = set()
-        self.split = open_local_split(folder)
+        self.split = open_local_split(folder, mirror=True)
         self.files = files_by_block(self.split)
         self.table: BlockTable | None = None
         self._open: OrderedDict[int, int] = OrderedDict()
@@ -220,6 +220,7 @@ class Mirror:
         if self.files is None or self.table is None:
             return
         complete = np.flatnonzero(self.table.missing == 0).tolist()
+        self.table.announce(evicts=True)
         self.table.evict(np.arange(self.files.blocks))
         self.table.verified[:] = UNKNOWN
         self.table.indexed[:] = 0

@@ -22,6 +22,7 @@ from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mirror.mirrored_split import files_by_block
+from zarrfeed.store.mirror.origin import naming_address
 from zarrfeed.store.object_store import ObjectError, StoredObject
 from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA, SHARD_FILES
 
@@ -195,7 +196,8 @@ async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Pat
             _write(split / key, content)
         if found.dataset is not None:
             _write(new / METADATA, found.dataset)
-        opened = open_local_split(split)
+        with naming_address(split, found.url):
+            opened = open_local_split(split)
         described = opened.layouts.get(SHARD_FILES)
         if described is not None and opened.packed:
             keys = [f"{SHARD_FILES}/{name}" for name in files_of(described)]

@@ -234,7 +234,7 @@ class PatchReader:
         if draw.pixels != count:
             [name] = sample_names(self._split, np.array([draw.tile]))
             raise ReadError(
-                f"{self._split.path / MASK}: needed {draw.pixels:,} pixels of class {label} in "
+                f"{self._split.address}/{MASK}: needed {draw.pixels:,} pixels of class {label} in "
                 f"{name}, as {CLASS_PIXELS} says, found {count:,}: check the store by "
                 "`zarrfeed verify`, and convert again"
             )

@@ -161,7 +161,7 @@ class ProcessWorkers:
     def _start(self, *, replaces: bool = False) -> None:
         worker = with_room(
             partial(WorkerProcess, self._setup, self._arena.descriptor),
-            f"{self._split.path}: a worker process cannot be started",
+            f"{self._split.address}: a worker process cannot be started",
             WorkerError,
         )
         self._workers.append(worker)

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import few
-from zarrfeed.store.address import absolute_path
+from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.field_source import MemoryField, row_layout
 from zarrfeed.store.in_place.nodes import Nodes, join
@@ -17,6 +17,9 @@ from zarrfeed.store.in_place.ome_cases import image_at, ome_cases
 from zarrfeed.store.in_place.plain_cases import arrays_of, plain_case
 from zarrfeed.store.in_place.reading import InPlaceField
 from zarrfeed.store.local_split import only_store_errors
+from zarrfeed.store.mirror.mirrored_split import open_mirror
+from zarrfeed.store.mirror.origin import Origin, Remote, naming_address
+from zarrfeed.store.mirror.whole_arrays import FetchedField
 from zarrfeed.store.names import encode_names, store_stems
 from zarrfeed.store.schema import (
     ATTRIBUTES,
@@ -47,7 +50,11 @@ _MOST_NODES = 100_000
 
 
 def open_in_place(
-    path: str | os.PathLike[str], axes: int | None, fields: Wanted = None
+    path: str | os.PathLike[str],
+    axes: int | None,
+    fields: Wanted = None,
+    *,
+    remote: Remote | None = None,
 ) -> Split | None:
     """Open images and labels that zarrfeed did not pack, as a split of cases.
 
@@ -62,6 +69,9 @@ def open_in_place(
         Names of the fields, the image first: of OME-Zarr images ``image`` and labels (``mask`` is
         the only label), else paths of arrays in a group. None for the image and its mask, if there
         is one. "all" for all labels of OME-Zarr images.
+    remote
+        How an address is read; None for the defaults. Arrays are fetched whole when they are read
+        first.
 
     Returns
     -------
@@ -75,34 +85,58 @@ def open_in_place(
         Cases have several labels and none is named, their arrays are of different sizes, or their
         metadata is damaged.
     """
-    folder = absolute_path(path)
-    with only_store_errors(folder):
+    remote = Remote.of() if remote is None else remote
+    folder, url = _folder(path, remote)
+    with naming_address(folder, url or str(folder)), only_store_errors(folder):
         cases = _Search(Nodes(folder), axes, fields).cases() if folder.is_dir() else []
-        return _split(folder, cases) if cases else None
+        if not cases:
+            return None
+        split = _split(folder, cases)
+        return split if url is None else _fetched(split, Origin(url, remote, None))
 
 
-def refuse_image(path: str | os.PathLike[str]) -> None:
+def _folder(path: str | os.PathLike[str], remote: Remote) -> tuple[Path, str | None]:
+    """Return a local folder, or the mirror of an address and the address."""
+    url = remote_url(path)
+    return (absolute_path(path), None) if url is None else (open_mirror(url, remote), url)
+
+
+def _fetched(split: Split, origin: Origin) -> Split:
+    """Fetch the arrays of fields when they are read first."""
+    sources = dict(split.sources)
+    for name, source in sources.items():
+        if isinstance(source, InPlaceField):
+            folders = dict.fromkeys(case.array.folder for case in source.cases)
+            arrays = tuple(folder.relative_to(split.path).as_posix() for folder in folders)
+            sources[name] = FetchedField(source, split.path, origin, arrays)
+    return replace(split, sources=sources, origin=origin)
+
+
+def refuse_image(path: str | os.PathLike[str], remote: Remote) -> None:
     """Raise an error if zarrfeed did not pack what is there, and it is an OME-Zarr image.
 
     Parameters
     ----------
     path
-        Any path.
+        Any path or address.
+    remote
+        How an address is read.
 
     Raises
     ------
     StoreError
         It is.
     """
-    folder = absolute_path(path)
+    folder, url = _folder(path, remote)
     with only_store_errors(folder):
         nodes = Nodes(folder)
         metadata = nodes.metadata("") if folder.is_dir() else None
         if metadata is None or _is_ours(nodes, "", metadata) or image_at(nodes, "") is None:
             return
     raise StoreError(
-        f"{folder}: an OME-Zarr image is a case, and needs patches, such as patches=RandomPatches("
-        "(32, 128, 128)); to read one of its arrays as samples along axis 0, give fields='0'"
+        f"{url or folder}: an OME-Zarr image is a case, and needs patches, such as patches="
+        "RandomPatches((32, 128, 128)); to read one of its arrays as samples along axis 0, give "
+        "fields='0'"
         f"{look_up('patch-axes')}"
     )
 

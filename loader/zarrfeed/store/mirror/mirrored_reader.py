@@ -13,6 +13,8 @@ import numpy as np
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.field_reader import FieldReader
 from zarrfeed.store.mirror.block_table import BlockTable
+from zarrfeed.store.mirror.origin import naming_address
+from zarrfeed.store.schema import MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,11 +99,10 @@ class MirroredReader(FieldReader):
             fetching.close()  # at once: an error that somebody keeps refers to it
 
     def _read(self, rows: Rows, plan: Callable[[], ReadPlan], copy: Callable[[], None]) -> None:
-        try:
+        self._connected()  # which also keeps the mirror, now in use, from being removed
+        with naming_address(self._folder, self._origin.url):
             if not self._read_whole(rows, copy):
                 self._read_blocks(np.unique(self._shards(rows)), plan(), copy)
-        except ReadError as error:
-            raise self._about_origin(error) from error
 
     def _read_whole(self, rows: Rows, copy: Callable[[], None]) -> bool:
         """Copy from files that are here as a whole, as most are from the second epoch on.
@@ -194,14 +195,7 @@ class MirroredReader(FieldReader):
             self._fetching = self._origin.connect(self._folder)
         return self._fetching
 
-    def _about_origin(self, error: ReadError) -> ReadError:
-        """Name the address of a file, too, that an error names."""
-        folder, said = str(self._folder), str(error)
-        if folder not in said:
-            return error
-        return ReadError(f"{said.replace(folder, self._origin.url)} (mirrored in {folder})")
-
 
 def table_path(folder: Path) -> Path:
     """Return the path of the block table of a split's mirror."""
-    return folder.with_name(f"{folder.name}.mirror") / "blocks"
+    return folder.with_name(f"{folder.name}{MIRROR}") / "blocks"

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.file_table import FileTable
-from zarrfeed.store.mirror.origin import Origin
+from zarrfeed.store.mirror.origin import Origin, naming_address
 from zarrfeed.store.object_store import open_store
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import METADATA, PARTIAL, SHARD_FILES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zarrfeed.store.mirror.origin import Remote
     from zarrfeed.store.object_store import ObjectStore
     from zarrfeed.store.split import Split
@@ -44,13 +46,32 @@ def open_mirrored(url: str, remote: Remote) -> Split:
     StoreError
         There is no such split, it cannot be read, or the cache cannot be used.
     """
+    folder = open_mirror(url, remote)
+    with naming_address(folder, url):
+        split = open_local_split(folder, mirror=True)
+        split = replace(split, origin=Origin(url, remote, None))
+        return replace(split, origin=Origin(url, remote, files_by_block(split)))
+
+
+def open_mirror(url: str, remote: Remote) -> Path:
+    """Fetch the metadata of a remote split, unless it is in the cache.
+
+    Returns
+    -------
+    Path
+        The folder of the split in its mirror.
+
+    Raises
+    ------
+    StoreError, ReadError
+        There is no such split, it cannot be read, or the cache cannot be used.
+    """
     from zarrfeed.store.mirror.connection import Connection
 
     with closing(Connection(remote.cache, timeout=remote.timeout)) as connection:
         folder = connection.open(url, remote.storage_options, remote.cache_limit)
     _LOG.info("%s is mirrored in %s", url, folder)
-    split = replace(open_local_split(folder), origin=Origin(url, remote, None))
-    return replace(split, origin=Origin(url, remote, files_by_block(split)))
+    return folder
 
 
 def files_by_block(split: Split) -> FileTable | None:
@@ -74,7 +95,7 @@ def files_by_block(split: Split) -> FileTable | None:
     described, names = split.describing(SHARD_FILES), split.attributes.get("fields")
     if described is None or not names:
         return None
-    where = split.path / SHARD_FILES
+    where = f"{split.address}/{SHARD_FILES}"
     try:
         files = FileTable.of_shard_files(
             names, read_samples(split, SHARD_FILES, range(described.shape[0]))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from zarrfeed.arguments import byte_count
+from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.store.address import absolute_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -139,6 +143,19 @@ class Fetching(Protocol):
     def close(self) -> None:
         """Hang up."""
         ...
+
+
+@contextmanager
+def naming_address(folder: Path, url: str) -> Iterator[None]:
+    """Name the address of a mirrored split, too, in errors that name its folder."""
+    try:
+        yield
+    except (StoreError, ReadError) as error:
+        if str(folder) not in str(error):
+            raise
+        said = str(error).replace(str(folder), url)
+        kind = StoreError if isinstance(error, StoreError) else ReadError
+        raise kind(f"{said} (mirrored in {folder})") from error
 
 
 @dataclass(frozen=True, slots=True)
