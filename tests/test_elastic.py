@@ -7,6 +7,7 @@ import logging
 import pickle
 import tracemalloc
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from kinds import ids_of
 from zarrfeed import FrontEnd, GridPatches, RandomPatches
 from zarrfeed.order.class_pixels import ClassPixels
 from zarrfeed.order.grid_draws import CoverDraws, GridDraws
+from zarrfeed.order.mixed_draws import MixedDraws, StoreDraws
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import CoverPatches
 from zarrfeed.order.random_draws import RandomDraws
@@ -26,6 +28,7 @@ from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.resume_state import ResumeJournal, saved_schedule, state_of
 from zarrfeed.order.schedule import EpochRest, Schedule
 from zarrfeed.order.shuffle import IN_MEMORY
+from zarrfeed.order.weight_history import WeightHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +67,18 @@ def windows(length: int) -> GridDraws:
     return GridDraws(GridPatches((4, 4), 0.5), cases_of([(length + 3, 4), (9, 9)]))
 
 
+def mix(length: int) -> MixedDraws:
+    options: dict[str, Any] = {"shuffle": True, "block": 2, "first_case": 0, "identity": {}}
+    stores = [
+        StoreDraws("a", range(7), None, first_row=0, **options),
+        StoreDraws("b", range(4), None, first_row=7, **options),
+    ]
+    shares = Fraction(2, 3), Fraction(1, 3)
+    return MixedDraws(stores, WeightHistory([(0, shares)]), length=length)
+
+
 SAMPLERS: list[Callable[[int], Sampler] | None] = [
-    None, random_patches, repeated_samples, cover, windows,
+    None, random_patches, repeated_samples, cover, windows, mix,
 ]  # fmt: skip
 
 
@@ -123,7 +136,7 @@ def real_draws(schedule: Schedule, epoch: int, batches: range) -> list[tuple[int
     return found
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(plans(), st.lists(PARTS, min_size=2, max_size=4))
 def test_each_place_of_an_epoch_comes_exactly_once_whoever_goes_on(
     plan: Schedule, parts: list[Part]
