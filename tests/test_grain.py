@@ -19,6 +19,7 @@ from zarrfeed import (
     Balanced,
     CoverPatches,
     FrontEnd,
+    Mix,
     RandomPatches,
     ReadError,
     Weights,
@@ -52,15 +53,19 @@ class Seeded:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | Mix]:
     folder = tmp_path_factory.mktemp("grain")
     cases = {name: ct((9, 14, 11), number, lesions=9) for number, name in enumerate("ab")}
     images = [ct((12, 15), number, lesions=9 * (number % 3 == 0)) for number in range(7)]
     classed = {name: np.stack([image[name] for image in images]) for name in images[0]}
+    samples = write_split(folder / "samples", traced_pixels(22))
     return {
-        "samples": write_split(folder / "samples", traced_pixels(22)),
+        "samples": samples,
         "classed": write_classed_samples(folder / "images/train", classed, chunk=2),
         "cases": write_classed_cases(folder / "ct/train", cases, (4, 6, 5)),
+        "mixed": Mix(
+            {samples: 3, write_split(folder / "more", traced_pixels(9), shard=None, chunk=3): 1}
+        ),
     }
 
 
@@ -88,6 +93,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
             "world_size": 2,
         },
     ),
+    "mixed": ("mixed", {"transform": noise, "rank": 1, "world_size": 2}),
     "tiles of cases": ("cases", {"patches": CoverPatches((3, 6, 5), flips=True)}),
 }
 
@@ -116,7 +122,7 @@ def row_of(batch: Any, row: int) -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_elements_are_the_rows_of_the_batches_of_every_epoch(
-    stores: dict[str, Path], way: str
+    stores: dict[str, Path | Mix], way: str
 ) -> None:
     store, arguments = WAYS[way]
     with FrontEnd(stores[store], 4, seed=5, **arguments) as seq:

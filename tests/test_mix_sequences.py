@@ -26,12 +26,21 @@ from zarrfeed import (
     Mix,
     RandomPatches,
     Shares,
+    SplitReader,
     StoreError,
     Weights,
+    evaluate,
+    list_splits,
+    open_case,
     open_cases,
+    open_split,
+    stitch,
 )
+from zarrfeed.store.mirror.origin import Remote
+from zarrfeed.store.predicted_cases import open_predicted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -593,7 +602,7 @@ def test_a_moved_store_resumes_and_another_is_refused(
         sequence.load_state_dict(state)
     with (
         FrontEnd(stores["a"], 4, workers=0) as alone,
-        pytest.raises(ValueError, match="saved by a sequence of other batches"),
+        pytest.raises(ValueError, match="another order of samples: sampler was"),
     ):
         alone.load_state_dict(state)
 
@@ -607,3 +616,57 @@ def test_a_copy_remembers_other_weights(stores: dict[str, Path]) -> None:
         with pickle.loads(pickle.dumps(sequence)) as other:
             require_equal(epoch_of(other), epoch_of(sequence))
             assert other.state_dict() == sequence.state_dict()
+
+
+@pytest.mark.parametrize("shuffle", ["block", True, False])
+def test_an_epoch_goes_on_in_batches_of_another_size(stores: dict[str, Path], shuffle: Any) -> None:
+    """Blocks stay those of the first run, also at the second resume: passes may be under way."""
+
+    def images(batches: Iterable[Any]) -> NDArray[Any]:
+        return np.concatenate([batch[0] for batch in batches])
+
+    options: dict[str, Any] = {"workers": 0, "shuffle": shuffle, "seed": 2}
+    with FrontEnd(mix(stores), 4, **options) as sequence:
+        batches = iter(sequence)
+        for _ in range(2):
+            next(batches)
+        state = json.loads(json.dumps(sequence.state_dict()))
+        right = images(map(copy.deepcopy, batches)), images(epoch_of(sequence))
+    with FrontEnd(mix(stores), 3, **options) as other:
+        other.load_state_dict(state)
+        np.testing.assert_array_equal(images(epoch_of(other)), right[0])
+        state = json.loads(json.dumps(other.state_dict()))
+    with FrontEnd(mix(stores), 7, **options) as third:
+        third.load_state_dict(state)
+        np.testing.assert_array_equal(images(epoch_of(third)), right[1])
+    if shuffle == "block":
+        state["draws"]["stores"][0]["block"] = 0
+        with (
+            FrontEnd(mix(stores), 3, **options) as other,
+            pytest.raises(ValueError, match=r"needed the stores of a Mix.*found"),
+        ):
+            other.load_state_dict(state)
+
+
+# -- other doors ----------------------------------------------------------------------------------
+
+DOORS: dict[str, Any] = {
+    "open_split": open_split,
+    "list_splits": list_splits,
+    "open_cases": open_cases,
+    "open_case": lambda both: open_case(both, "img0"),
+    "stitch": lambda both: stitch(both, np.zeros((17, 8, 6))),
+    "evaluate, truth": lambda both: evaluate(both, "predictions.zarr"),
+    "evaluate, predictions": lambda both: evaluate("a.zarr/train", both),
+    "open_predicted": lambda both: open_predicted(both, 2, None, Remote.of()),
+    "SplitReader": SplitReader,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_reads_one_store_says_so_of_a_mix(stores: dict[str, Path], door: str) -> None:
+    said = r"needed the path of one store.*got Mix.*give each store by itself"
+    if door == "SplitReader":
+        said = r"needed a split that is open, such as open_split\('cells.zarr/train'\), got Mix"
+    with pytest.raises(TypeError, match=said):
+        DOORS[door](mix(stores))

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.order.mix import Mix
-from zarrfeed.order.mixed_draws import MixedDraws, StoreDraws
+from zarrfeed.order.mixed_draws import MixedDraws
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.order.store_draws import StoreDraws
 from zarrfeed.order.weight_history import WeightHistory
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=5)

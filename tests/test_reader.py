@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 from stores import traced_pixels, write_split
 from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.store.descriptive_arrays import sample_names
-from zarrfeed.store.reader import (
-    BatchReader,
-    SplitReader,
-    read_samples,
-    warn_if_indirect,
-)
+from zarrfeed.store.reader import BatchReader, SplitReader, read_samples
+from zarrfeed.store.split import warn_if_indirect
 from zarrfeed.store.split_opening import list_splits, open_split
 
 if TYPE_CHECKING:

@@ -44,7 +44,8 @@ def test_a_request_cannot_be_changed(request_of_defaults: Request) -> None:
         ({"rank": -1}, ValueError, "rank must be at least 0"),
         ({"world_size": 0}, ValueError, "world_size must be at least 1"),
         ({"drop_remainder": True, "pad_remainder": True}, ValueError, "give one of them"),
-        ({"path": "s3://b/c"}, ValueError, "needed the path of a local folder"),
+        ({"path": "ftp://b/c"}, ValueError, "needed the path of a local folder"),
+        ({"path": 3}, TypeError, "needed the path of one store, such as 'cells.zarr/train', got 3"),
     ],
     ids=str,
 )

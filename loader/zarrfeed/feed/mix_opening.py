@@ -14,9 +14,10 @@ from zarrfeed.errors import ZarrfeedError, look_up
 from zarrfeed.feed.draw_opening import block_rows, open_draws, open_path
 from zarrfeed.feed.opened_draws import OpenedDraws
 from zarrfeed.feed.share_opening import AbsentClassesError
-from zarrfeed.order.mixed_draws import MixedDraws, StoreDraws
+from zarrfeed.order.mixed_draws import MixedDraws
 from zarrfeed.order.patches import RandomPatches
 from zarrfeed.order.sampling import Weights
+from zarrfeed.order.store_draws import StoreDraws
 from zarrfeed.order.weight_history import WeightHistory
 from zarrfeed.store.mixed.opening import MixedSplit, open_mixed
 from zarrfeed.store.reader import SplitReader

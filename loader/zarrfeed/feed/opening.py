@@ -38,7 +38,7 @@ from zarrfeed.order.draws import sample_draws
 from zarrfeed.order.ranks import DetectedRank
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.file_limits import descriptors_each, with_room
-from zarrfeed.store.reader import warn_if_indirect
+from zarrfeed.store.split import warn_if_indirect
 
 if TYPE_CHECKING:
     from zarrfeed.feed.arena import Arena

@@ -58,6 +58,7 @@ def remote_url(path: str | os.PathLike[str]) -> str | None:
     >>> remote_url("ct.zarr/train") is None
     True
     """
+    _require_path(path)
     text = os.fsdecode(path)
     found = _SCHEME.match(text)
     scheme = found and _REMOTE.get(found[1].lower())
@@ -90,11 +91,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     zarrfeed.errors.StoreError: s3://bucket/camvid.zarr: needed the path of a local folder, found \
 an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: remote-store)
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: only "
-            "ZarrSequence mixes several"
-        )
+    _require_path(path)
     # pathlib's expanduser raises if there is no home folder.
     text = os.path.expanduser(os.fsdecode(path))  # noqa: PTH111
     found = _SCHEME.match(text)
@@ -112,6 +109,14 @@ an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: re
         f"{scheme}://{rest}: needed the path of a local folder, found an address ({scheme}); {todo}"
         f"{look_up('remote-store')}"
     )
+
+
+def _require_path(path: object) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: give "
+            "each store by itself; ZarrSequence alone mixes several"
+        )
 
 
 def _reachable(path: Path) -> Path:

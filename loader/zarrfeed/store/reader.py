@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zarrfeed.arrays import aligned_empty
-from zarrfeed.errors import ReadError, StoreError, look_up, printable
+from zarrfeed.errors import ReadError, StoreError, look_up
 from zarrfeed.machine_memory import enough_memory, require_memory
 from zarrfeed.store.codecs import use_one_thread_per_decode
 from zarrfeed.store.field_opening import open_field
 from zarrfeed.store.files import require_same
 from zarrfeed.store.read_plan import ReadPlan
-from zarrfeed.user_warning import warn_user
+from zarrfeed.store.split import require_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,6 +199,7 @@ class SplitReader:
     def __init__(
         self, split: Split, fields: Sequence[str] | None = None, *, open_files: int = 128
     ) -> None:
+        require_split(split)
         self._layouts = split.select(split.default_fields if fields is None else fields)
         self._reader = BatchReader(split, list(self._layouts), open_files=open_files)
         self._path = split.path
@@ -271,19 +272,6 @@ class SplitReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
-    """Warn of fields that cannot be read directly, and say why."""
-    for name, layout in split.select(fields).items():
-        if layout.indirect is not None:
-            how = "through zarr-python" if layout.foreign else "chunk by chunk"
-            warn_user(
-                printable(
-                    f"{split.address}/{name}: read {how}, which is slower ({layout.indirect}); "
-                    "`zarrfeed convert` writes stores that are read directly"
-                ),
-            )
 
 
 def read_samples(split: Split, field: str, ids: Ids) -> NDArray[Any]:

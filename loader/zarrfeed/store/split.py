@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.errors import StoreError, look_up
+from zarrfeed.errors import StoreError, look_up, printable
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.chunk_claims import require_chunks
@@ -23,6 +23,7 @@ from zarrfeed.store.schema import (
     MASK,
     ArrayLayout,
 )
+from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,3 +240,31 @@ class Split:
 
     def _names(self) -> str:
         return ", ".join(self.field_names) or "none"
+
+
+def require_split(split: object) -> None:
+    """Check that a split is opened.
+
+    Raises
+    ------
+    TypeError
+        It is something else, such as a path.
+    """
+    if not isinstance(split, Split):
+        raise TypeError(
+            "needed a split that is open, such as open_split('cells.zarr/train'), got "
+            f"{split!r:.200}"
+        )
+
+
+def warn_if_indirect(split: Split, fields: Sequence[str]) -> None:
+    """Warn of fields that cannot be read directly, and say why."""
+    for name, layout in split.select(fields).items():
+        if layout.indirect is not None:
+            how = "through zarr-python" if layout.foreign else "chunk by chunk"
+            warn_user(
+                printable(
+                    f"{split.address}/{name}: read {how}, which is slower ({layout.indirect}); "
+                    "`zarrfeed convert` writes stores that are read directly"
+                ),
+            )

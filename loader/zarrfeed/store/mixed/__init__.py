@@ -5,7 +5,12 @@ class_join              which id has a class of each store? By name; pure
 differences             the table of what differs between stores; pure
 mixed_files             the shards of several arrays as those of one
 mixed_field             reads the rows of a field, wherever they are
-mixed_table             reads the rows of what describes samples: keys, counts, sizes of cases
+mixed_table             reads the rows of what describes samples: counts, sums, sizes of cases
+mixed_names             reads the keys of samples and cases
+store_facts             what must be the same in all stores
+joined_stores           each store with the common classes
+described_rows          what describes the samples and cases of all
+mixed_split             all stores as one, and whether that can be read
 opening                 puts the stores together
 ======================  ==========================================================================
 

@@ -13,11 +13,25 @@ from zarrfeed.store.field_source import row_layout
 from zarrfeed.store.read_plan import ReadPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from zarrfeed.store.box_plan import BoxPlan
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
+
+
+def starts(counts: Sequence[int]) -> tuple[int, ...]:
+    """Return the first row of each store, of so many rows each.
+
+    Examples
+    --------
+    >>> starts([3, 4, 2])
+    (0, 3, 7)
+    """
+    first: list[int] = (np.cumsum(counts) - counts).tolist()
+    return tuple(first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
