@@ -22,6 +22,7 @@ from zarrfeed_convert.arguments import (
     unlisted,
 )
 from zarrfeed_convert.conversion_plan import ConversionPlan
+from zarrfeed_convert.copying.original_addresses import with_addresses
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import Failures
 from zarrfeed_convert.labels import MAX_ID, Labels, parse_classes
@@ -264,7 +265,8 @@ class _ConversionPlanner:
     @property
     def _asked_of_split(self) -> JSON:
         found = len(self.samples.keys) + len(self.samples.left_out)
-        return asked_for(self.samples.describe(), found, self.settings.to_json())
+        asked = asked_for(self.samples.describe(), found, self.settings.to_json())
+        return with_addresses(asked)
 
     def accepts(self, there: JSON) -> bool:
         """Return whether an existing split is what would be packed; False to replace it."""

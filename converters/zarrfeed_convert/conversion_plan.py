@@ -13,6 +13,7 @@ import xxhash
 from zarrfeed import __version__
 from zarrfeed.errors import without_topic
 from zarrfeed.store.schema import FORMAT_VERSION
+from zarrfeed_convert.copying.original_addresses import with_addresses
 from zarrfeed_convert.mask_kinds import instances_recorded
 from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_text
@@ -127,7 +128,7 @@ class ConversionPlan:
             **instances_recorded(plan.recipe.labels, self.samples.fields),
         }
         palette = self._used_palette(records)
-        return {
+        described = {
             "format": FORMAT_VERSION,
             "fields": [layout.name for layout in layouts],
             "samples": len(rows),
@@ -137,6 +138,7 @@ class ConversionPlan:
             **({} if rows.size is None else {"cases": np.unique(rows.item).size}),
             **self._crs(rows),
         }
+        return with_addresses(described)
 
     def _crs(self, rows: Rows) -> JSON:
         """Return the coordinate reference systems of cases; see :func:`crs_recorded`."""

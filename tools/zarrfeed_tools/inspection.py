@@ -122,7 +122,7 @@ def inspect_split(split: Split) -> SplitFacts:
         for name in split.default_fields
     }
     return SplitFacts(
-        path=str(split.path),
+        path=split.address,
         samples=lengths.pop() if len(lengths) == 1 else None,
         fields=fields,
         descriptive=tuple(name for name in split.layouts if name not in split.field_names),

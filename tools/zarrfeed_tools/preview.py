@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from zarrfeed import Split
     from zarrfeed.views.drawn_arrays import View
+    from zarrfeed_tools.remote_options import RemoteOptions
     from zarrfeed_tools.sheet import Boxes, Legend
 
 _IMAGES, _VOLUMES = 16, 4  # shown by default; volumes and large images take more room each
@@ -67,8 +68,8 @@ class Selection:
     patches: RandomPatches | CoverPatches | GridPatches | None = None
 
 
-def store_sections(store: Path, selection: Selection) -> list[Section]:
-    """Draw samples or cases of the splits of a store.
+def store_sections(store: Path, selection: Selection, remote: RemoteOptions) -> list[Section]:
+    """Draw samples or cases of the splits of a store, which may have an address.
 
     Raises
     ------
@@ -77,11 +78,11 @@ def store_sections(store: Path, selection: Selection) -> list[Section]:
     ConditionError
         The condition is misspelt.
     """
-    splits = _chosen_splits(open_shown(store), selection.splits, store)
+    splits = _chosen_splits(open_shown(store, **remote.opening), selection.splits, store)
     named: Sequence[Sequence[int] | None] = [None] * len(splits)
     if selection.keys:
         named = numbers_of_keys(splits, selection.keys)
-    sections = [_section(*each, selection) for each in zip(splits, named, strict=True)]
+    sections = [_section(*each, selection, remote) for each in zip(splits, named, strict=True)]
     found = [section for section in sections if section is not None]
     if not found:
         raise StoreError(
@@ -106,7 +107,9 @@ def _chosen_splits(splits: list[Split], names: Sequence[str], store: Path) -> li
     return [by_name[name] for name in dict.fromkeys(names)]
 
 
-def _section(split: Split, named: Sequence[int] | None, selection: Selection) -> Section | None:
+def _section(
+    split: Split, named: Sequence[int] | None, selection: Selection, remote: RemoteOptions
+) -> Section | None:
     """Draw samples or cases of a split, by their numbers or by the condition; None if none fits."""
     palette = palette_of(split)
     drawing = Drawing(palette, most=selection.most, slices=_SLICES)
@@ -131,7 +134,7 @@ def _section(split: Split, named: Sequence[int] | None, selection: Selection) ->
     if views.cases is not None and not views.volumes:
         views = StoredViews(split, replace(drawing, most=selection.most * _LARGER))
     shown = [
-        _with_boxes(view, number, split, views, selection)
+        _with_boxes(view, number, split, views, selection, remote)
         for number, view in zip(numbers, views.draw(numbers), strict=True)
     ]
     subtitle = f"{len(numbers):,} of {told}{'of ' if told else ''}{plural(total, unit)}"
@@ -143,11 +146,17 @@ def _name(split: Split) -> str:
 
     Of other groups, the last folder says enough.
     """
-    return f"{split.path.parent.name}/{split.path.name}" if split.packed else split.path.name
+    parent, _, name = split.address.rstrip("/").rpartition("/")
+    return f"{parent.rpartition('/')[2]}/{name}" if split.packed else name
 
 
 def _with_boxes(
-    view: View, number: int, split: Split, views: StoredViews, selection: Selection
+    view: View,
+    number: int,
+    split: Split,
+    views: StoredViews,
+    selection: Selection,
+    remote: RemoteOptions,
 ) -> Shown:
     tiles: Boxes = ()
     notes = _class_shares(view, number, split, views)
@@ -162,16 +171,16 @@ def _with_boxes(
         size = selection.patches.size
         if len(size) != len(view.size):
             raise StoreError(
-                f"{split.path}: needed patches of {len(view.size)} axes, found {_extents(size)}: "
-                f"give --patches {'x'.join(['64'] * len(view.size))}"
+                f"{split.address}: needed patches of {len(view.size)} axes, found "
+                f"{_extents(size)}: give --patches {'x'.join(['64'] * len(view.size))}"
             )
         try:
             sequence = FrontEnd(
-                split.path, _MOST_BOXES, subset=[number], patches=selection.patches,
-                shuffle=False, seed=selection.seed or 0, workers=0,
+                split.address, _MOST_BOXES, subset=[number], patches=selection.patches,
+                shuffle=False, seed=selection.seed or 0, workers=0, **remote.opening,
             )  # fmt: skip
         except ValueError as error:
-            raise StoreError(f"{split.path}: can't cut --patches: {error}") from error
+            raise StoreError(f"{split.address}: can't cut --patches: {error}") from error
         places = sequence.batch_places(0)
         patches = [_box(place.origin, size, view.size) for place in places]
         total = sequence.samples

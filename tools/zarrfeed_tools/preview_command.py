@@ -15,6 +15,13 @@ from zarrfeed.errors import ZarrfeedError
 from zarrfeed.views.conditions import ConditionError
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.preview import Selection, sequence_section, store_sections
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.sheet import draw_sheet
 from zarrfeed_tools.terminal import console, shown
 
@@ -63,7 +70,10 @@ def register(app: typer.Typer) -> None:
 
 def preview(
     store: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="A dataset, or one split of it.")
+        Path | None,
+        typer.Argument(
+            metavar="STORE", help="A dataset, or one split of it: a path or an address."
+        ),
     ] = None,
     split: Annotated[
         list[str] | None,
@@ -111,6 +121,9 @@ def preview(
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture.")] = Path(
         "preview.png"
     ),
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Draw samples of a dataset to a PNG: images, their masks over them, and the classes."""
     if out.suffix.lower() != ".png":
@@ -121,7 +134,8 @@ def preview(
         splits=split or (), where=where, keys=_keys(keys or []), count=n, seed=seed, most=size,
         patches=None if patches is None else _KINDS[patch_kind](_size(patches)),
     )  # fmt: skip
-    sections = _sections(store, sequence, selection)
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
+    sections = _sections(store, sequence, selection, remote)
     picture = draw_sheet(sections)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.name}.partial")
@@ -136,24 +150,28 @@ def preview(
     to.print(f"Drawn to {shown(out)}, {picture.width} × {picture.height} pixels", soft_wrap=True)
 
 
-def _sections(store: Path | None, sequence: str | None, selection: Selection) -> list[Section]:
+def _sections(
+    store: Path | None, sequence: str | None, selection: Selection, remote: RemoteOptions
+) -> list[Section]:
     if (store is None) == (sequence is None):
         raise typer.BadParameter(
             "needed either a store or --sequence module:function", param_hint="STORE"
         )
     if store is not None:
         try:
-            return store_sections(store, selection)
+            return store_sections(store, selection, remote)
         except ConditionError as error:
             raise typer.BadParameter(str(error), param_hint="--where") from error
     assert sequence is not None
     for option, given in {
         "--split": selection.splits, "--where": selection.where, "--keys": selection.keys,
         "--seed": selection.seed is not None, "--patches": selection.patches,
+        "--cache": remote.cache, "--cache-limit": remote.cache_limit,
+        "--storage-option": remote.storage_options,
     }.items():  # fmt: skip
         if given:
             raise typer.BadParameter(
-                f"{option} chooses samples of a store; a sequence has its own: leave it out",
+                f"{option} is about a store; a sequence has its own: leave it out",
                 param_hint=option,
             )
     made = _called(sequence)

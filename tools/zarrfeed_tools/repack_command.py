@@ -14,6 +14,13 @@ from zarrfeed_convert import repack
 from zarrfeed_tools import pack_options as shared  # noqa: TC001 (typer needs it at run time)
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_bytes, parse_tile
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.summary import show_report
 from zarrfeed_tools.terminal import console
 
@@ -42,6 +49,7 @@ zarrfeed repack city.zarr/train city.zarr --split train \\
 
 \b
 zarrfeed repack ct.zarr/train ct128.zarr --split train --tile 32x128x128
+zarrfeed repack s3://bucket/city.zarr/train city.zarr --split train --subset :1000
 """
 
 
@@ -69,7 +77,8 @@ def _command(
         list[Path],
         typer.Argument(
             metavar="IN[/SPLIT]…",
-            help="Packed splits. The path of a dataset is enough if it has only one split.",
+            help="Packed splits: paths or addresses. That of a dataset is enough if it has only "
+            "one split.",
         ),
     ],
     out: Annotated[
@@ -147,10 +156,14 @@ def _command(
     restart: shared.Restart = False,
     dry_run: shared.DryRun = False,
     as_json: shared.AsJson = False,
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Make a split from packed splits, without their original files."""
     if subset is not None and keys is not None:
         raise typer.BadParameter("cannot be combined with --subset", param_hint="--keys")
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
     with report_interrupts(), show_progress() as follow:
         report = repack(
             inputs,
@@ -172,6 +185,7 @@ def _command(
             restart=restart,
             dry_run=dry_run,
             progress=follow,
+            **remote.opening,
         )
     if as_json:
         typer.echo(json.dumps(report.to_json()))

@@ -31,6 +31,7 @@ from zarrfeed.store.object_transfers import open_transfers
 from zarrfeed_convert.arguments import require_whole
 from zarrfeed_convert.atomic_files import remove
 from zarrfeed_convert.copying.dataset_copy import CONCURRENCY
+from zarrfeed_convert.copying.original_addresses import note_address
 from zarrfeed_convert.copying.traffic import Traffic
 from zarrfeed_convert.locks import locked
 from zarrfeed_convert.planning.layout import text_of_bytes
@@ -116,6 +117,8 @@ def fetch_originals(
             f"{look_up('no-files')}"
         )
     target = folder / _slug(base)
+    target.mkdir(parents=True, exist_ok=True)
+    note_address(target, base)
     _Bringing(store, target, url, concurrency, progress, stop).bring(objects)
     parts = [str(target), *([name] if name else []), *([pattern] if pattern else [])]
     return "/".join(parts) + inside
@@ -185,7 +188,6 @@ class _Bringing:
         """Bring what is not there, and remove what is gone."""
         for each in objects:
             require_name(self._url, each.key)
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             with locked(self._folder):
                 self._bring(objects)

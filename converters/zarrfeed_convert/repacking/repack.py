@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed_convert.arguments import unlisted
 from zarrfeed_convert.executors.selection import executor_of, require_executor
 from zarrfeed_convert.failures import split_errors
@@ -33,6 +34,7 @@ from zarrfeed_convert.splits.pack_job import PackJob
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from zarrfeed.store.mirror.origin import StorageOptions
     from zarrfeed_convert.executors.executor import Executor
     from zarrfeed_convert.planning.plan import Tile
     from zarrfeed_convert.planning.planner import OnProgress
@@ -63,6 +65,9 @@ def repack(
     restart: bool = False,
     dry_run: bool = False,
     progress: OnProgress | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_limit: int | str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Report:
     """Make a split from packed splits, without their sources.
 
@@ -74,8 +79,9 @@ def repack(
     Parameters
     ----------
     inputs
-        Path of a split, such as ``city.zarr/train``, or paths of several splits with the same kind
-        of samples. The path of a dataset with a single split is accepted, too.
+        Path or address of a split, such as ``city.zarr/train`` or ``s3://bucket/city.zarr/train``,
+        or those of several splits with the same kind of samples. A dataset with a single split is
+        accepted, too.
     out
         Path of the dataset for the new split. It is created if it does not exist, and may be that
         of an input.
@@ -114,6 +120,8 @@ def repack(
         short. The bytes of the store do not depend on it.
     overwrite, restart, dry_run, progress
         As in :func:`zarrfeed_convert.convert`.
+    cache, cache_limit, storage_options
+        How addresses are read; see :class:`zarrfeed.ZarrSequence`.
 
     Returns
     -------
@@ -156,9 +164,10 @@ def repack(
     require_executor(workers)
     if isinstance(keys, str):
         raise SourceError(f"keys: needed a list of names, found the text {keys!r}; use [{keys!r}]")
+    remote = Remote.of(cache, cache_limit, storage_options)
     destination = _settled(destination_of(local_out(out), split))
     with split_errors(", ".join(map(str, paths))):
-        splits = open_stored(paths, prefix_keys=prefix_keys, any_size=tile is not None)
+        splits = open_stored(paths, remote, prefix_keys=prefix_keys, any_size=tile is not None)
         require_same_labels(destination, splits)
         require_same_palettes({**destination.palettes(), **palettes_of(splits)})
         parts = [facts_of(stored) for stored in splits]

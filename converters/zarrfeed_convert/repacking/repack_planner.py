@@ -76,8 +76,8 @@ class RepackPlanner:
 
     @property
     def said(self) -> str:
-        """The paths of the splits, for errors."""
-        return ", ".join(str(stored.split.path) for stored in self.splits)
+        """The paths or addresses of the splits, for errors."""
+        return ", ".join(stored.name for stored in self.splits)
 
     @cached_property
     def facts(self) -> Facts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zarrfeed import Split, list_splits, open_split
 from zarrfeed.errors import SourceError, look_up
-from zarrfeed.store.address import local_path
+from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.schema import IMAGE, MASK, PARTIAL, TILE
+from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.mask_kinds import require_same_kind
 from zarrfeed_convert.shards.samples import digest_method
@@ -21,8 +22,9 @@ from zarrfeed_convert.verification.recorded import recorded_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from zarrfeed import Split
+    from zarrfeed.store.mirror.origin import Remote
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed_convert.splits.destination import Destination
     from zarrfeed_convert.verification.recorded import Recorded
@@ -37,7 +39,7 @@ class StoredSplit:
     Attributes
     ----------
     name
-        Path of the split, for messages.
+        Path or address of the split, for messages.
     prefix
         Prefix of the names of its samples or cases in the new split.
     recorded
@@ -90,14 +92,16 @@ class StoredSplit:
 
 
 def open_stored(
-    paths: Sequence[str | os.PathLike[str]], *, prefix_keys: bool, any_size: bool
+    paths: Sequence[str | os.PathLike[str]], remote: Remote, *, prefix_keys: bool, any_size: bool
 ) -> tuple[StoredSplit, ...]:
     """Open the splits to repack.
 
     Parameters
     ----------
     paths
-        Paths of splits, or of datasets with a single split.
+        Paths or addresses of splits, or of datasets with a single split.
+    remote
+        How addresses are read.
     prefix_keys
         Whether to name samples ``SPLIT/KEY``, or ``DATASET/SPLIT/KEY`` if splits of several
         datasets have the same name.
@@ -114,8 +118,8 @@ def open_stored(
     """
     if not paths:
         raise SourceError("repack: needed at least one split, found none")
-    found = [_found(local_path(path)) for path in paths]
-    prefixes = _prefixes([split.path for split in found]) if prefix_keys else [""] * len(found)
+    found = [_found(path, remote) for path in paths]
+    prefixes = _prefixes([_place(split) for split in found]) if prefix_keys else [""] * len(found)
     splits = tuple(map(_stored, found, prefixes))
     for other in splits[1:]:
         _require_alike(splits[0], other, any_size=any_size)
@@ -149,18 +153,24 @@ def require_same_labels(destination: Destination, splits: Sequence[StoredSplit])
     )
 
 
-def _found(path: Path) -> Split:
+def _found(given: str | os.PathLike[str], remote: Remote) -> Split:
     """Open a split, or the only split of a dataset."""
-    names = () if path.name.endswith(PARTIAL) else list_splits(path)
-    if IMAGE not in names and (path / IMAGE).is_dir():  # a split to which a group was added
+    path = remote_url(given) or local_path(given)
+    names = () if str(path).endswith(PARTIAL) else splits_below(path, remote)
+    if isinstance(path, Path) and IMAGE not in names and (path / IMAGE).is_dir():
+        # a split to which a group was added
         names = ()
     if len(names) > 1:
         raise SourceError(
             f"{path}: needed one split, found {', '.join(names)}; give its path, such as "
-            f"{path / names[0]}"
+            f"{join_path(path, names[0])}"
             f"{look_up('no-split')}"
         )
-    return open_split(path / names[0] if names else path)
+    return open_split_at(join_path(path, names[0]) if names else path, remote)
+
+
+def _place(split: Split) -> Path:
+    return split.path if split.origin is None else Path(split.origin.url)
 
 
 def _prefixes(paths: Sequence[Path]) -> list[str]:
@@ -171,7 +181,7 @@ def _prefixes(paths: Sequence[Path]) -> list[str]:
 
 
 def _stored(split: Split, prefix: str) -> StoredSplit:
-    name = str(split.path)
+    name = split.address
     if "packed" not in split.attributes:
         raise SourceError(
             f"{name}: needed a split that zarrfeed packed, found another Zarr group; pack it with "
@@ -180,9 +190,9 @@ def _stored(split: Split, prefix: str) -> StoredSplit:
     _require_known(split, name)
     recorded, problems = recorded_of(split)
     if problems:
-        count = len(problems)
+        count, what = len(problems), problems[0].what.replace(str(split.path), name)
         more = f" ({count} problems; `zarrfeed verify` lists them)" if count > 1 else ""
-        raise SourceError(f"{name}: cannot be repacked: {problems[0].what}{more}")
+        raise SourceError(f"{name}: cannot be repacked: {what}{more}")
     return StoredSplit(name, prefix, recorded)
 
 

@@ -64,7 +64,7 @@ class StoredCases(Source):
 
     def names(self, sample: int) -> tuple[str, ...]:
         """Return the path of a case's split, for each field: its tiles may be in many files."""
-        return (str(self._tiles.split_of(int(self._first_tile[sample])).path),) * len(self.fields)
+        return (self._tiles.split_of(int(self._first_tile[sample])).address,) * len(self.fields)
 
     def probe(self, sample: int) -> Header:
         """Return the header of a case."""

@@ -95,8 +95,9 @@ class StoredSamples(Source):
         return self._description
 
     def names(self, sample: int) -> tuple[str, ...]:
-        """Return the paths of the shard files that contain a sample's fields."""
-        return tuple(map(str, self._paths(sample).values()))
+        """Return the paths or addresses of the shard files that contain a sample's fields."""
+        split = self.split_of(sample)
+        return tuple(_said(split, path) for path in self._paths(sample).values())
 
     def probe(self, sample: int) -> Header:  # noqa: ARG002 (all are alike)
         """Return the header of a sample."""
@@ -172,13 +173,16 @@ class StoredSamples(Source):
         """
         split, row = self._place(number)
         paths = self._paths(number)
-        states = {
-            field: check_file(KnownFile(field, path, self._fact(split, row, place))).state
-            for place, (field, path) in enumerate(paths.items())
-        }
+        opened = self._splits[split]
+        states: dict[str, str] = dict.fromkeys(paths, "unknown")
+        if opened.origin is None:  # a mirror may have parts of files only
+            states = {
+                field: check_file(KnownFile(field, path, self._fact(split, row, place))).state
+                for place, (field, path) in enumerate(paths.items())
+            }
         finding = check_sample(row, sample, expected, states)[0]
-        folder = self._splits[split].path
-        blamed = " or ".join(str(paths.get(name, folder / name)) for name in finding.blamed)
+        files = (paths.get(name, opened.path / name) for name in finding.blamed)
+        blamed = " or ".join(_said(opened, path) for path in files)
         return SourceError(f"{blamed}: {self._text(number)}: {finding.what}")
 
     def close(self) -> None:
@@ -218,7 +222,7 @@ class StoredSamples(Source):
             name = repr(_tile_name(split, row) if what == "tile" else _sample_name(split, row))
         except (ReadError, OSError, ValueError):
             name = str(row)
-        return f"{what} {name} of {split.path}"
+        return f"{what} {name} of {split.address}"
 
     def _fact(self, split: int, row: int, field: int) -> tuple[int, int] | None:
         """Read the recorded size and digest of a shard's file; None if they cannot be read."""
@@ -244,6 +248,11 @@ class StoredSamples(Source):
             reader = SplitReader(self._splits[split], self._names, open_files=each)
             self._readers[split] = reader
         return reader
+
+
+def _said(split: Split, path: Path) -> str:
+    """Return the path of a file of a split or, of a remote one, its address."""
+    return f"{split.address}/{path.relative_to(split.path).as_posix()}"
 
 
 def _sample_name(split: Split, row: int) -> str:

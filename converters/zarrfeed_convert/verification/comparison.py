@@ -29,6 +29,7 @@ from zarrfeed_convert.verification.findings import Problem
 from zarrfeed_convert.verification.original_tasks import OriginalTask, compare_originals
 from zarrfeed_convert.verification.originals import (
     as_packed,
+    fetched,
     match,
     missing_originals,
     new_originals,
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed_convert.decoding.limits import Limits
     from zarrfeed_convert.planning.planner import OnProgress
     from zarrfeed_convert.sources.iterables.samples import Samples
     from zarrfeed_convert.verification.findings import SplitVerification
-    from zarrfeed_convert.verification.originals import Matched, OriginPart
+    from zarrfeed_convert.verification.originals import Access, Matched, OriginPart
     from zarrfeed_convert.verification.recorded import Recorded
 
 # False: no originals. True: those that the split records. A mapping: the same, with other values
@@ -96,7 +96,7 @@ def compare(
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
-    limits: Limits | None,
+    access: Access,
 ) -> SplitVerification:
     """Recreate every sample of a split from its original, and compare it with its digest.
 
@@ -112,8 +112,8 @@ def compare(
         As for :func:`~zarrfeed_convert.executors.selection.executor_of`.
     progress
         Called with the current step, the number of samples that are done, and their total number.
-    limits
-        Limits of what the originals may claim.
+    access
+        How the originals are opened.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def compare(
         )
     try:
         count, problems = _compared(
-            recorded, source, workers, read_timeout, progress, limits, notes
+            recorded, source, workers, read_timeout, progress, access, notes
         )
         if _is_chosen(recorded):
             notes.append(
@@ -156,7 +156,7 @@ def _compared(
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
-    limits: Limits | None,
+    access: Access,
     notes: list[str],
 ) -> tuple[int, list[Problem]]:
     split = recorded.split
@@ -176,20 +176,21 @@ def _compared(
             if _ITERABLE not in notes:
                 notes.append(_ITERABLE)
             continue
+        places = moved
         try:
-            originals = (
-                open_originals(split, part, moved, limits)
-                if isinstance(source, bool | Mapping)
-                else source
-            )
-            originals = as_packed(originals, part, limits)
+            if isinstance(source, bool | Mapping):
+                places = fetched(split, part, moved, access)
+                originals = open_originals(split, part, places, access.limits)
+            else:
+                originals = source
+            originals = as_packed(originals, part, access.limits)
         except SourceError as error:
             problems.append(Problem("source", str(error)))
             closed = True
             continue
         matched = match(recorded, part, originals, free)
         if not _is_chosen(recorded):
-            problems += new_originals(split, part, originals, matched.rows.item, moved)
+            problems += new_originals(split, part, originals, matched.rows.item, places)
         problems += _compared_part(
             recorded, part, originals, matched, workers, read_timeout, progress
         )

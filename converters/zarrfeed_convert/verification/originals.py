@@ -6,16 +6,18 @@ A split that was repacked from several splits has the originals of all of them.
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.errors import SourceError
+from zarrfeed.errors import ReadError, SourceError
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.names import decode_names
 from zarrfeed.store.schema import IMAGE, TILE, TILE_SOURCE
+from zarrfeed_convert.copying.originals import fetch_originals
 from zarrfeed_convert.extra_fields import moved_fields, parse_fields
-from zarrfeed_convert.formats import FORMATS, source_of
+from zarrfeed_convert.formats import FORMATS, factory_of, source_of
 from zarrfeed_convert.labels import Labels
 from zarrfeed_convert.regridded import RegriddedSource
 from zarrfeed_convert.shards.rows import Rows
@@ -39,6 +41,22 @@ if TYPE_CHECKING:
     from zarrfeed_convert.shards.rows import Numbers
     from zarrfeed_convert.source import JSON, Source
     from zarrfeed_convert.verification.recorded import Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How originals are opened.
+
+    Attributes
+    ----------
+    limits
+        Limits of what they may claim; see :class:`zarrfeed_convert.Limits`.
+    storage_options
+        Options of the object store that they are in, which may be secrets.
+    """
+
+    limits: Limits | None = None
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,43 @@ def open_originals(
         flags = flags or "--images and --masks"
         todo = f"; if they have moved, give their new place with {flags}" if known else ""
         raise SourceError(f"{split.path}: its originals cannot be opened: {error}{todo}") from error
+
+
+def fetched(
+    split: Split, part: OriginPart, moved: Mapping[str, Any], access: Access
+) -> Mapping[str, Any]:
+    """Bring originals that have an address into the cache.
+
+    Returns
+    -------
+    Mapping
+        `moved`, with their places in the cache.
+
+    Raises
+    ------
+    SourceError
+        They cannot be read.
+    """
+    kind, description = str(part.description.get("kind")), _description(part, moved)
+    if kind not in FORMATS or factory_of(kind).takes_urls:
+        return moved
+
+    def brought(place: str) -> str:
+        return fetch_originals(place, storage_options=access.storage_options)
+
+    found = dict(moved)
+    try:
+        for name, value in description.items():
+            if isinstance(value, str) and remote_url(value) is not None:
+                found[name] = brought(value)
+        extras = parse_fields(description.get("fields"))
+        if any(remote_url(extra.place) for extra in extras):
+            found["fields"] = {
+                extra.field.name: f"{extra.field.role}:{brought(extra.place)}" for extra in extras
+            }
+    except (ReadError, SourceError) as error:
+        raise SourceError(f"{split.path}: its originals cannot be fetched: {error}") from error
+    return found
 
 
 def as_packed(originals: Source, part: OriginPart, limits: Limits | None) -> Source:

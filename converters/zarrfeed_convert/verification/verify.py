@@ -23,6 +23,7 @@ from zarrfeed_convert.supervision.board import PATIENCE_S
 from zarrfeed_convert.verification.comparison import Opened, Originals, compare, opened_originals
 from zarrfeed_convert.verification.consistency import TODO, is_older
 from zarrfeed_convert.verification.findings import Problem, SplitVerification, Verification
+from zarrfeed_convert.verification.originals import Access
 from zarrfeed_convert.verification.recorded import Recorded, recorded_of
 from zarrfeed_convert.verification.shard_check import CheckTask, check_shard, problems_of
 from zarrfeed_convert.verification.split_discovery import extra_files, find_splits
@@ -114,14 +115,15 @@ def verify(
     """
     start = time.perf_counter()
     require_executor(workers, read_timeout=read_timeout)
+    access = Access(limits, storage_options)
     url = remote_url(path)
     if url is None:
-        found = _verify(local_path(path), source, quick, workers, read_timeout, progress, limits)
+        found = _verify(local_path(path), source, quick, workers, read_timeout, progress, access)
     else:
         with stood_in(url, storage_options) as stand_in:
             found = stand_in.named(
                 _verify(
-                    stand_in.path, source, quick, workers, read_timeout, progress, limits, stand_in
+                    stand_in.path, source, quick, workers, read_timeout, progress, access, stand_in
                 )
             )
     return replace(found, seconds=time.perf_counter() - start)
@@ -134,7 +136,7 @@ def _verify(
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
-    limits: Limits | None,
+    access: Access,
     stand_in: StandIn | None = None,
 ) -> Verification:
     folders, notes = find_splits(path)
@@ -147,7 +149,7 @@ def _verify(
     one = opened[0].recorded if len(opened) == 1 else None
     with opened_originals(source, one, progress) as originals:
         splits = _verified(
-            opened, originals, quick, workers, read_timeout, progress, limits, stand_in
+            opened, originals, quick, workers, read_timeout, progress, access, stand_in
         )
     return Verification(tuple(splits), tuple(notes), 0.0)
 
@@ -159,7 +161,7 @@ def _verified(
     workers: int | None,
     read_timeout: float,
     progress: OnProgress | None,
-    limits: Limits | None,
+    access: Access,
     stand_in: StandIn | None,
 ) -> list[SplitVerification]:
     checks = [_checks_of(split, quick=quick) for split in opened]
@@ -172,7 +174,7 @@ def _verified(
     if source is False:
         return splits
     return [
-        compare(split.recorded, done, source, workers, read_timeout, progress, limits)
+        compare(split.recorded, done, source, workers, read_timeout, progress, access)
         for split, done in zip(opened, splits, strict=True)
     ]
 
