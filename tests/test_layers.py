@@ -96,6 +96,7 @@ PUBLIC = {
     "zarrfeed.views.conditions", "zarrfeed.fronts.sequence_views",
     "zarrfeed.pictures.large_images", "zarrfeed.store.object_store",
     "zarrfeed.store.object_transfers", "zarrfeed.store.mirror.origin",
+    "zarrfeed.store.split_opening",  # of what has an address, as all commands open it
 }  # fmt: skip
 
 
