@@ -33,15 +33,13 @@ def samples():
 
 @pytest.mark.parametrize("as_path", [str, Path])
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_packing_and_checking_refuse_addresses(address, as_path):
+def test_packing_into_an_address_is_refused(address, as_path):
     convert(samples(), "here.zarr", split="s", classes=1, workers=1)
     before = set(Path().rglob("*"))
     place = as_path(address)
     for attempt in (
         lambda: convert(samples(), place, split="s", classes=1, workers=1),
         lambda: repack("here.zarr/s", place, split="s"),
-        lambda: repack(place, "new.zarr", split="s"),
-        lambda: verify(place),
     ):
         with pytest.raises(StoreError, match=r"://.*needed .*local folder.*copy "):
             attempt()
@@ -52,7 +50,10 @@ def test_packing_and_checking_refuse_addresses(address, as_path):
 @pytest.mark.parametrize("address", UNKNOWN)
 def test_addresses_of_unknown_kinds_are_refused(address, as_path):
     place = as_path(address)
-    for attempt in (open_split, list_splits, open_cases, lambda path: FrontEnd(path, 1)):
+    for attempt in (
+        open_split, list_splits, open_cases, verify, lambda path: FrontEnd(path, 1),
+        lambda path: repack(path, "new.zarr", split="s"),
+    ):  # fmt: skip
         with pytest.raises(StoreError, match=r"://.*needed the path of a local folder.*copy it"):
             attempt(place)
     assert not list(Path().iterdir())
@@ -61,7 +62,10 @@ def test_addresses_of_unknown_kinds_are_refused(address, as_path):
 @pytest.mark.parametrize("as_path", [str, Path])
 def test_what_cannot_be_reached_is_an_error_that_names_the_address(as_path):
     place = as_path("s3://bucket/o.zarr")
-    for attempt in (open_split, list_splits, open_cases, lambda p, **o: FrontEnd(p, 1, **o)):
+    for attempt in (
+        open_split, list_splits, open_cases, verify, lambda p, **o: FrontEnd(p, 1, **o),
+        lambda p, **o: repack(p, "new.zarr", split="s", **o),
+    ):  # fmt: skip
         with pytest.raises(ReadError, match=r"s3://bucket/(o.zarr/)?zarr.json: cannot be reached"):
             attempt(place, storage_options=NOWHERE)
     assert not list(Path().iterdir())
@@ -78,21 +82,43 @@ def test_formats_that_read_local_files_say_so(name):
     [
         ("convert", ADDRESSES[0], "--split", "s", "--images", "i", "--masks", "m"),
         ("repack", "i.zarr", ADDRESSES[0], "--split", "s"),
-        ("verify", ADDRESSES[0]),
-        ("inspect", ADDRESSES[0]),
         ("bench", ADDRESSES[0]),
         ("demo", "--out", ADDRESSES[0]),
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_commands_refuse_them(arguments):
+def test_commands_that_need_a_local_folder_refuse_addresses(arguments):
     for folder in ("i", "m"):
         os.mkdir(folder)
         Path(folder, "a.png").touch()
     result = CliRunner().invoke(app, list(arguments))
-    assert isinstance(result.exception, StoreError | ReadError), result.output
-    assert "s3://bucket/o.zarr" in str(result.exception)
+    assert isinstance(result.exception, StoreError), result.output
+    assert "s3://bucket/o.zarr: needed " in str(result.exception)
+    assert "remote-store" in str(result.exception)
     assert not Path("s3:").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("repack", ADDRESSES[0], "new.zarr", "--split", "s"),
+        ("verify", ADDRESSES[0]),
+        ("inspect", ADDRESSES[0]),
+        ("preview", ADDRESSES[0]),
+        ("report", ADDRESSES[0], "r.html"),
+        ("copy", ADDRESSES[0], "new.zarr"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_say_that_a_server_cannot_be_reached(arguments):
+    options = ["endpoint=http://127.0.0.1:9", "skip_signature=true", "max_retries=0"]
+    line = [*arguments, *(f"--storage-option={option}" for option in options)]
+    result = CliRunner().invoke(app, line)
+    assert isinstance(result.exception, ReadError), result.output
+    assert "s3://bucket/o.zarr" in str(result.exception)
+    assert "cannot be reached" in str(result.exception)
+    assert not Path("s3:").exists()
+    assert not Path("new.zarr/s").exists()
 
 
 def test_a_local_folder_of_that_name_is_told():

@@ -61,6 +61,15 @@ def test_convert_reads_from_and_uploads_to_addresses(originals, bucket, tmp_path
     convert(pairs, "expected.zarr", split="train", classes=3, workers=1)
     expected = contents(tmp_path / "expected.zarr")
     found = contents(tmp_path / "o.zarr")
+    written = found["train/zarr.json"].decode()
+    assert str(tmp_path / "cache") not in written
+    assert json.loads(written)["attributes"]["zarrfeed"]["source"]["images"] == bucket.url(
+        "raw/images"
+    )
+    assert not [name for name in found if bucket.secret.encode() in found[name]]
+    compared = CliRunner().invoke(app, ["verify", "o.zarr/train", "--source"])
+    assert compared.exit_code == 0, compared.output
+    assert "the originals of 3 samples" in compared.output
     assert {name: found[name] for name in found if "train/zarr.json" not in str(name)} == {
         name: expected[name] for name in expected if "train/zarr.json" not in str(name)
     }
@@ -72,6 +81,37 @@ def test_convert_reads_from_and_uploads_to_addresses(originals, bucket, tmp_path
     assert "is already there" in again.stdout
     wrong = CliRunner().invoke(app, [*line, "--upload", "s3://no-such-bucket/o.zarr"])
     assert isinstance(wrong.exception, ReadError)
+
+
+@pytest.mark.usefixtures("_aws")
+def test_originals_that_have_moved_to_an_address_are_compared(originals, bucket):
+    pairs = PairedFolders(originals / "images", originals / "masks")
+    convert(pairs, "o.zarr", split="train", classes=3, workers=1)
+    moved = ["--images", bucket.url("raw/images"), "--masks", bucket.url("raw/masks")]
+    good = CliRunner().invoke(app, ["verify", "o.zarr/train", *moved])
+    assert good.exit_code == 0, good.output
+    assert "the originals of 3 samples" in good.output
+    none = CliRunner().invoke(app, ["verify", "o.zarr", "--images", bucket.url("nothing")])
+    assert none.exit_code == 1
+    assert f"{bucket.url('nothing')}: needed the address of a folder" in none.output
+
+
+@pytest.mark.usefixtures("_aws")
+def test_a_skipped_original_is_recorded_by_its_address(originals, bucket):
+    (originals / "images/s01.png").write_bytes(b"no image")
+    bucket.upload(originals)
+    line = [
+        "convert", "o.zarr", "--split", "train", "--images", bucket.url("raw/images"),
+        "--masks", bucket.url("raw/masks"), "--classes", "3", "--workers", "1",
+        "--on-error", "skip",
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    packed = json.loads(Path("o.zarr/train/zarr.json").read_text())["attributes"]["zarrfeed"]
+    assert packed["packed"]["skipped"][0]["name"] == bucket.url("raw/images/s01.png")
+    assert "/originals/" not in json.dumps(packed)
+    compared = CliRunner().invoke(app, ["verify", "o.zarr/train", "--source"])
+    assert compared.exit_code == 0, compared.output
 
 
 @pytest.mark.usefixtures("_aws")

@@ -80,9 +80,9 @@ def test_near_and_far_splits_are_merged_by_two_processes(
     url = f"{bucket.upload(packed.store)}/train"
     reading = {"cache": tmp_path / "cache", "storage_options": bucket.options}
     merged = {"split": "s", "prefix_keys": True, "order": "stored"}
-    near = pack(tmp_path / "other")
-    repack([near.split, url], tmp_path / "m.zarr", workers=2, **merged, **reading)
-    repack([near.split, packed.split], tmp_path / "n.zarr", workers=1, **merged)
+    near = pack(tmp_path / "other").store.rename(tmp_path / "other.zarr")
+    repack([near, url], tmp_path / "m.zarr", workers=2, **merged, **reading)
+    repack([near, packed.split], tmp_path / "n.zarr", workers=1, **merged)
     found, wanted = (contents(tmp_path / name) for name in ("m.zarr", "n.zarr"))
     assert [name for name in wanted if wanted[name] != found[name]] == ["s/zarr.json"]
     assert described(tmp_path / "m.zarr/s")["source"]["inputs"][1]["path"] == url

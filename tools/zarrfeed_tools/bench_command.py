@@ -11,6 +11,7 @@ import typer
 
 from zarrfeed import Split, StoreError, list_splits, open_split
 from zarrfeed.errors import look_up, printable
+from zarrfeed.store.address import local_path
 from zarrfeed_tools.bench import cold as page_cache
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.bench.job import Job, affordable_samples
@@ -189,6 +190,7 @@ def _command(
 
 def _find_split(store: Path) -> Split:
     """Open a split, or a dataset's split train or only split."""
+    store = local_path(store)  # it measures this machine, not a network
     splits = list_splits(store)
     if not splits:
         return open_split(store)

@@ -12,6 +12,13 @@ from zarrfeed import evaluate
 from zarrfeed.errors import ZarrfeedError, printable
 from zarrfeed_tools.evaluation_report import show_evaluation
 from zarrfeed_tools.progress import show_progress
+from zarrfeed_tools.remote_options import (
+    Cache,
+    CacheLimit,
+    RemoteOptions,
+    StorageOptions,
+    storage_options_of,
+)
 from zarrfeed_tools.terminal import console
 
 # Not a docstring, because Python would escape \b, by which click keeps the lines of a paragraph.
@@ -47,7 +54,10 @@ def register(app: typer.Typer) -> None:
 
 def _command(
     store: Annotated[
-        Path, typer.Argument(metavar="STORE/SPLIT", help="The split with the true masks.")
+        Path,
+        typer.Argument(
+            metavar="STORE/SPLIT", help="The split with the true masks: a path or an address."
+        ),
     ],
     predictions: Annotated[
         Path,
@@ -90,8 +100,12 @@ def _command(
         bool,
         typer.Option("--json", help="Print scores and counts of all cases as one JSON object."),
     ] = False,
+    cache: Cache = None,
+    cache_limit: CacheLimit = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Compare predictions with the masks of a dataset: Dice and IoU of each class and case."""
+    remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
     with show_progress("cases") as follow:
         try:
             found = evaluate(
@@ -102,6 +116,7 @@ def _command(
                 exclude=exclude or (),
                 allow_missing=allow_missing,
                 progress=follow,
+                **remote.opening,
             )
         except ZarrfeedError:
             raise
