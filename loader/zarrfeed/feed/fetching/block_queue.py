@@ -32,37 +32,62 @@ class Waiter:
 
 
 class BlockQueue:
-    """Blocks in order, from which runs of neighbours are taken."""
+    """Blocks in order, from which runs of neighbours are taken.
+
+    Examples
+    --------
+    >>> queue = BlockQueue()
+    >>> queue.add([4])
+    >>> queue.add([5, 9])
+    >>> queue.take(lambda _: range(10), 16, together=True), len(queue)
+    (range(4, 5), 2)
+    """
 
     def __init__(self) -> None:
         self._order: deque[int] = deque()
-        self._queued: set[int] = set()
+        self._queued: dict[int, int] = {}  # of each block, which call of `add` it came with
+        self._added = 0
 
     def __len__(self) -> int:
         return len(self._queued)
 
     def add(self, blocks: Iterable[int]) -> None:
-        """Append blocks."""
+        """Append blocks that are needed at the same time."""
+        self._added += 1
         for block in blocks:
             self._order.append(block)
-            self._queued.add(block)
+            self._queued[block] = self._added
 
     def remove(self, blocks: Iterable[int]) -> list[int]:
         """Remove blocks, and return those that were queued."""
-        found = [block for block in blocks if block in self._queued]
-        self._queued.difference_update(found)
-        return found
+        return [block for block in blocks if self._queued.pop(block, None) is not None]
 
-    def take(self, within: Callable[[int], range], most: int) -> range:
-        """Take the first block, and those next to it that are queued, too, of the same file."""
+    def take(self, within: Callable[[int], range], most: int, *, together: bool = False) -> range:
+        """Take the first block, and those next to it that are queued, too, of the same file.
+
+        Parameters
+        ----------
+        within
+            Returns the blocks of the file of a block.
+        most
+            Number of blocks.
+        together
+            Whether to take only what was added together with the first one, or before.
+        """
         queued = self._queued
         while (block := self._order.popleft()) not in queued:
             pass
+        last = queued[block] if together else self._added
+
+        def fits(neighbour: int) -> bool:
+            return neighbour in file and queued.get(neighbour, last + 1) <= last
+
         file = within(block)
         start, stop = block, block + 1
-        while stop - start < most and stop < file.stop and stop in queued:
+        while stop - start < most and fits(stop):
             stop += 1
-        while stop - start < most and start > file.start and start - 1 in queued:
+        while stop - start < most and fits(start - 1):
             start -= 1
-        queued.difference_update(range(start, stop))
+        for taken in range(start, stop):
+            del queued[taken]
         return range(start, stop)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _MOST_MESSAGES = 4096  # of one client that have not been answered
+_WINDOW_SECONDS = 5.0  # to check that the limit is enough for all batches of an epoch
 _AT_ONCE = 16  # files of an array that is fetched as a whole
 
 
@@ -296,22 +297,26 @@ class Clients:
         downloads.plan.remove_reader(client)
         downloads.plan.add_reader(client, client.upcoming.uses)
         await client.upcoming.extend()
-        self._require_window(client)
+        if downloads.plan.limit is not None:
+            await self._require_window(client.upcoming, downloads.plan.limit)
         downloads.pump()
         self._go_on(client)
 
-    def _require_window(self, client: Client) -> None:
-        upcoming, limit = client.upcoming, self._downloads.plan.limit
-        assert upcoming is not None
-        if limit is None:
-            return
-        needed = upcoming.widest(self._downloads.plan.nbytes)
-        if needed > limit:
-            raise StoreError(
-                f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches that "
-                f"are read together, got {limit:,}: raise cache_limit, or lower the number of "
-                f"workers or batch_size{look_up('cache-limit')}"
-            )
+    async def _require_window(self, upcoming: Upcoming, limit: int) -> None:
+        """Check the windows of the first epoch, or of what is known of it after some seconds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _WINDOW_SECONDS
+        while True:
+            needed = upcoming.widest(self._downloads.plan.nbytes)
+            if needed > limit:
+                raise StoreError(
+                    f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches "
+                    f"that are read together, got {limit:,}: raise cache_limit, or lower the "
+                    f"number of workers or batch_size{look_up('cache-limit')}"
+                )
+            if upcoming.uses.known >= upcoming.epoch_batches or loop.time() > deadline:
+                return
+            await upcoming.extend()
 
     def _chunks_of(self, mirror: Mirror, field: str) -> ChunkBlocks:
         name = str(mirror.folder), field

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-LANES = 16  # requests at the same time, of those that somebody waits for and of the others each
+LANES = 16  # requests at the same time; those that somebody waits for do not wait for others
 _MOST_BLOCKS = 16  # of a request
-_MOST_BLOCKS_IN_NEED = 4  # while somebody waits
 _ORDERED_BLOCKS = 256  # that are ordered ahead of the requests
 _PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
 _LOOK_EVERY_S = 0.5
@@ -158,7 +157,7 @@ class Downloads:
         while self._running[True] < LANES and len(self._urgent):
             self._begin(self._urgent, urgent=True)
         self._order_ahead()
-        while self._running[False] < LANES and len(self._ahead):
+        while sum(self._running.values()) < LANES and len(self._ahead):
             self._begin(self._ahead, urgent=False)
 
     def fail_all(self, error: ZarrfeedError) -> None:
@@ -220,8 +219,8 @@ class Downloads:
         return None
 
     def _begin(self, queue: BlockQueue, *, urgent: bool) -> None:
-        most = _MOST_BLOCKS_IN_NEED if self._waiting and not urgent else _MOST_BLOCKS
-        blocks = queue.take(self._file_around, most)
+        # Nobody waits for what others need later.
+        blocks = queue.take(self._file_around, _MOST_BLOCKS, together=self._waiting > 0)
         self._running[urgent] += 1
         self._run(self._download(blocks, urgent=urgent))
 

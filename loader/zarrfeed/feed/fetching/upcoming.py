@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from zarrfeed.order.draws import Draws
     from zarrfeed.order.schedule import Schedule
 
-_FIRST_DRAWS, _MOST_DRAWS = 1 << 9, 1 << 17  # of a chunk
+# Of a chunk. The first one is a batch: it can come while the indexes for further ones are read.
+_FIRST_DRAWS, _MOST_DRAWS = 1, 1 << 17
 _MOST_NBYTES = 512 << 20  # of the uses that are known
 _EPOCHS = 2  # that are known ahead
 
