@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Samples whose digests tell a store from another one: with more, states would take long to save.
 _MOST_DIGESTS = 1 << 14
+_IDENTITY = "identity"  # key in `Split.computed`
 
 
 def open_mix(request: Request, mix: Mix) -> OpenedMix:
@@ -229,9 +230,6 @@ def _identity(split: Split, layouts: Mapping[str, ArrayLayout]) -> dict[str, Any
     fields = {name: f"{lay.dtype} {lay.sample_shape}" for name, lay in layouts.items()}
     rows = next(iter(layouts.values())).shape[0]
     return {"rows": rows, "fields": fields, **({} if known is None else {"digest": known})}
-
-
-_IDENTITY = "identity"  # key in `Split.computed`
 
 
 def _digest_of(split: Split) -> str | None:

@@ -168,7 +168,7 @@ class Stream:
             if index >= 0:
                 position.indexed.turn(schedule.batches)
             epoch = position.epoch
-            _require_batch(schedule, epoch, batch)
+            schedule.require_batch(epoch, batch)
             arrays = self._fill(schedule, epoch, batch)
             if index >= 0:
                 position.indexed.take(batch)
@@ -223,7 +223,7 @@ class Stream:
 
     def _real_draws(self, index: int, epoch: int) -> Draws:
         schedule, index = self.schedule, self._batch_number(index)
-        _require_batch(schedule, epoch, index)
+        schedule.require_batch(epoch, index)
         return schedule.batch_draws(epoch, index)[: schedule.real_rows(epoch, index)]
 
     def close(self) -> None:
@@ -293,13 +293,3 @@ class Stream:
         if not -length <= index < length:
             raise IndexError(f"needed a batch from {-length} to {length - 1}, got {index}")
         return index % length
-
-
-def _require_batch(schedule: Schedule, epoch: int, batch: int) -> None:
-    """Refuse a batch that a run with other ranks or batches has cut in another way."""
-    numbers = schedule.grid(epoch).numbers
-    if batch not in numbers:
-        raise IndexError(
-            f"epoch {epoch} was begun by a run with other ranks or batches: needed one of the "
-            f"batches that are left, {numbers.start} … {numbers.stop - 1}, got {batch}"
-        )

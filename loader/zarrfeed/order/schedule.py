@@ -187,6 +187,21 @@ class Schedule:
         """Return the number of samples per block of a "block" shuffle in an epoch."""
         return _block_in(self.rest, self.block, epoch)
 
+    def require_batch(self, epoch: int, batch: int) -> None:
+        """Refuse a batch that a run with other ranks or batches has cut in another way.
+
+        Raises
+        ------
+        IndexError
+            `batch` is no batch of what is left of the epoch.
+        """
+        numbers = self.grid(epoch).numbers
+        if batch not in numbers:
+            raise IndexError(
+                f"epoch {epoch} was begun by a run with other ranks or batches: needed one of the "
+                f"batches that are left, {numbers.start} … {numbers.stop - 1}, got {batch}"
+            )
+
     def batch_ids(self, epoch: int, batch: int) -> NDArray[np.int64]:
         """Return the sample ids of one batch of this rank.
 
