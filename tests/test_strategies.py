@@ -45,6 +45,34 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+# Runs a script of tf_keras until it has trained on $KILL batches, or tells which epochs were read.
+KILLED_TF_KERAS = """
+import os, runpy, sys
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+import tf_keras
+import zarrfeed
+
+class Backup(tf_keras.callbacks.BackupAndRestore):
+    seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.seen += 1
+        if self.seen == int(os.environ["KILL"]):
+            os._exit(9)
+
+class Told(zarrfeed.ZarrSequence):
+    def close(self):
+        print("read", [(each.epoch, each.batches) for each in self.stats()], flush=True)
+        super().close()
+
+tf_keras.callbacks.BackupAndRestore = Backup
+zarrfeed.ZarrSequence = Told
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 # Runs a script as if the machine had two devices.
 TWO_CPUS = """
 import functools, runpy, sys
@@ -234,3 +262,15 @@ def test_tf_keras_divides_every_batch_among_workers(folder: Path) -> None:
     script = [sys.executable, "multi_worker_mirrored.py", "2"]
     outputs = run_together(folder, script, [{"TF_CONFIG": task} for task in tasks])
     require_shown("multi-worker-mirrored.md", outputs)
+
+
+@pytest.mark.soak  # for the time that TensorFlow takes to start
+def test_tf_keras_begins_the_killed_epoch_again_in_its_order(folder: Path) -> None:
+    require("tf_keras")
+    script = [sys.executable, "-c", KILLED_TF_KERAS, "multi_worker_mirrored.py", "3"]
+    cluster = {"worker": [f"127.0.0.1:{free_port()}"]}
+    task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    run_together(folder, script, [{"TF_CONFIG": task, "KILL": "8"}], status=9)
+    (output,) = run_together(folder, script, [{"TF_CONFIG": task, "KILL": "0"}])
+    assert "Epoch 1/3" not in output
+    assert "read [(1, 5), (2, 5)]" in output

@@ -67,7 +67,9 @@ class StoreDraws:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments, for the process that fetches; orders follow from them."""
-        return partial(StoreDraws, **self._options | {"identity": {}}), self._drawn
+        options = self._options
+        options["identity"] = {}
+        return partial(StoreDraws, **options), self._drawn
 
     @property
     def _drawn(self) -> tuple[str, Ids, Sampler | None]:
@@ -139,7 +141,9 @@ class StoreDraws:
         """Return the draws with other blocks; themselves if the order has none, or the same."""
         if self._shuffle != "block" or block == self._block:
             return self
-        return StoreDraws(*self._drawn, **self._options | {"block": block})
+        options = self._options
+        options["block"] = block
+        return StoreDraws(*self._drawn, **options)
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON, but not where the store is."""
