@@ -19,7 +19,7 @@ from kinds import ids_of
 from zarrfeed import FrontEnd, GridPatches, RandomPatches
 from zarrfeed.order.class_pixels import ClassPixels
 from zarrfeed.order.grid_draws import CoverDraws, GridDraws
-from zarrfeed.order.mixed_draws import MixedDraws, StoreDraws
+from zarrfeed.order.mixed_draws import MixedDraws
 from zarrfeed.order.patch_cases import PatchCases
 from zarrfeed.order.patches import CoverPatches
 from zarrfeed.order.random_draws import RandomDraws
@@ -28,6 +28,7 @@ from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.resume_state import ResumeJournal, saved_schedule, state_of
 from zarrfeed.order.schedule import EpochRest, Schedule
 from zarrfeed.order.shuffle import IN_MEMORY
+from zarrfeed.order.store_draws import StoreDraws
 from zarrfeed.order.weight_history import WeightHistory
 
 if TYPE_CHECKING:

@@ -56,8 +56,10 @@ import zarrfeed
 class Backup(tf_keras.callbacks.BackupAndRestore):
     seen = 0
 
+    def _implements_train_batch_hooks(self):
+        return True  # or only ends of epochs would be told
+
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
         self.seen += 1
         if self.seen == int(os.environ["KILL"]):
             os._exit(9)
