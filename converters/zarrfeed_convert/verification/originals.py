@@ -163,7 +163,7 @@ def fetched(
         They cannot be read.
     """
     kind, description = str(part.description.get("kind")), _description(part, moved)
-    if kind not in FORMATS or factory_of(kind).takes_urls:
+    if kind not in FORMATS or getattr(factory_of(kind), "takes_urls", False):
         return moved
 
     def brought(place: str) -> str:
