@@ -85,6 +85,7 @@ class TrialMirror:
             )
             self.indexes_at.append((int(start[0]), int(stop[0])))
         self.required = self.indexed = 0
+        self.trusts = True  # nothing that a reader doubts
         self.before_require: Callable[[NDArray[np.int64]], None] = lambda blocks: None
 
     @property
@@ -98,6 +99,12 @@ class TrialMirror:
         self.required += 1
         self.before_require(blocks)
         self.deliver(blocks)
+
+    def doubt(self, folder: Path, blocks: NDArray[np.int64]) -> bool:
+        assert folder == self.folder
+        if not self.trusts:
+            self.evict(blocks)
+        return not self.trusts
 
     def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
         assert folder == self.folder

@@ -150,6 +150,24 @@ def test_wrong_bytes_are_fetched_again_and_told(run: Any) -> None:
     run(test)
 
 
+def test_blocks_that_a_reader_doubts_are_fetched_again_unless_they_are_right(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        downloads, mirror, blocks = fetching.downloads, fetching.mirror, np.array([0])
+        fetching.objects.flips = 1
+        await downloads.require("a", mirror, blocks)
+        assert downloads.doubt(mirror, blocks)
+        assert not fetching.table.present(blocks).any()
+        await downloads.require("a", mirror, blocks)
+        await fetching.settled()
+        here, there = fetching.content(0)
+        assert here == there
+        assert fetching.table.verified[0] == WHOLE
+        assert not mirror.warnings
+        assert not downloads.doubt(mirror, blocks)
+
+    run(test)
+
+
 def test_bytes_that_stay_wrong_are_an_error(run: Any) -> None:
     async def test(fetching: Fetching) -> None:
         fetching.objects.flips = 99

@@ -228,9 +228,26 @@ def test_wrong_bytes_are_an_error_that_names_the_address(tmp_path: Path) -> None
     with pytest.raises(ReadError) as caught:
         reader.read_into(ids, arrays_for(ids, {"image": pixels["image"]}))
     said = str(caught.value)
-    assert f"{URL}/image/c/0/0/0/0: the file is truncated or its index is damaged" in said
+    assert f"{URL}/image/c/0/0/0/0: chunk 0 (sample 0 of 'image') is damaged" in said
     assert said.count(str(mirror.folder)) == 1
     assert f"(mirrored in {mirror.folder})" in said
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_bytes_that_cannot_be_decoded_are_fetched_again(whole: bool, tmp_path: Path) -> None:
+    path, true = stored(tmp_path, "zstd", 1), traced_pixels(SAMPLES)
+    mirror = TrialMirror(path, tmp_path / "mirror" / "train", true)
+    mirror.trusts = False
+    blocks = range(mirror.files.blocks if whole else mirror.files.blocks - 1)
+    mirror.indexes(mirror.folder, np.arange(mirror.files.files))
+    mirror.deliver(blocks, lambda content: bytes(len(content)))
+    mirror.indexes(mirror.folder, np.arange(mirror.files.files))
+    ids = np.arange(SAMPLES)
+    out = arrays_for(ids, true)
+    BatchReader(mirror.split, list(true)).read_into(ids, out)
+    for array, values in zip(out, true.values(), strict=True):
+        np.testing.assert_array_equal(array, values)
+    assert mirror.required
 
 
 def test_a_fetcher_that_does_not_answer_is_an_error(original: Any, tmp_path: Path) -> None:

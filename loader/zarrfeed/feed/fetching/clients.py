@@ -48,6 +48,7 @@ class Client:
         self.planned: bytes = b""
         self.extending: asyncio.Task[None] | None = None
         self.moved = 0.0
+        self.doubted: set[tuple[str, int]] = set()  # blocks that it has had fetched again
         self.warned: dict[str, int] = {}  # number of warnings of each mirror that it knows
 
 
@@ -83,6 +84,7 @@ class Clients:
         self._answers: dict[str, Callable[[_Request], Awaitable[Message | None]]] = {
             "open": self._open,
             "require": self._require,
+            "doubt": self._doubt,
             "indexes": self._indexes,
             "whole": self._fetch_whole,
             "plan": self._plan,
@@ -200,6 +202,17 @@ class Clients:
         self._space.make_way(int(mirror.files.nbytes_of(blocks).sum()))
         await self._downloads.require(client, mirror, blocks)
         return {}
+
+    async def _doubt(self, request: _Request) -> Message:
+        client, message, content = request
+        mirror = client.mirrors[message["folder"]]
+        if mirror.files is None:
+            raise ValueError("no blocks")
+        blocks = numbers_of(content, below=mirror.files.blocks)
+        doubts = {(message["folder"], block) for block in blocks.tolist()} - client.doubted
+        client.doubted |= doubts
+        new = np.array(sorted(block for _, block in doubts), np.int64)
+        return {"again": self._downloads.doubt(mirror, new)}
 
     async def _indexes(self, request: _Request) -> Message:
         mirror = request.client.mirrors[request.message["folder"]]

@@ -17,7 +17,7 @@ import numpy as np
 
 from zarrfeed.errors import ReadError, ZarrfeedError, look_up
 from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
-from zarrfeed.store.mirror.block_table import WRONG
+from zarrfeed.store.mirror.block_table import UNKNOWN, WRONG
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 from zarrfeed.store.object_store import ObjectError
 
@@ -138,6 +138,22 @@ class Downloads:
         """Let the blocks go that somebody required last."""
         self.plan.unpin(name)
         self._changed.set()
+
+    def doubt(self, mirror: Mirror, local: NDArray[np.int64]) -> bool:
+        """Let blocks go that a reader cannot decode, unless their files are known to be right.
+
+        Returns
+        -------
+        bool
+            Whether they may come otherwise if they are required again.
+        """
+        assert mirror.files is not None
+        assert mirror.table is not None
+        local = local[mirror.table.verified[mirror.files.files_of(local)] == UNKNOWN]
+        if local.size:
+            self.counters["doubted"] += local.size
+            self._forget(mirror, local)
+        return bool(local.size)
 
     def advance(self, name: Hashable, batch: int) -> None:
         """Note that a reader has gone on to a batch."""
@@ -393,8 +409,7 @@ class Downloads:
         name = self.mirrors.index(mirror), file
         self._wrong[name] += 1
         blocks = np.array(mirror.files.blocks_of(file))
-        mirror.evict(blocks)
-        self.plan.gone(blocks + mirror.first)
+        self._forget(mirror, blocks)
         _LOG.warning("%s/%s: wrong bytes (xxh3_64)", mirror.url, mirror.key_of(file))
         mirror.warn_of(file)
         if self._wrong[name] > 1:
@@ -404,6 +419,11 @@ class Downloads:
         if fetch is not None:
             self.carry_out(fetch)
             self.pump()
+
+    def _forget(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
+        """Let damaged blocks go, before anybody else can read them."""
+        mirror.evict(local)
+        self.plan.gone(local + mirror.first)
 
     def _by_mirror(self, blocks: NDArray[np.int64]) -> list[tuple[Mirror, NDArray[np.int64]]]:
         if not blocks.size:

@@ -128,6 +128,18 @@ class Connection:
         what = f"{blocks.size:,} blocks of {folder}"
         self._ask({"do": "require", "folder": str(folder)}, content, what=what)
 
+    def doubt(self, folder: Path, blocks: NDArray[np.int64]) -> bool:
+        """Say that blocks cannot be decoded.
+
+        Returns
+        -------
+        bool
+            Whether to require them again: they were not known to be right, and have gone.
+        """
+        content = np.ascontiguousarray(blocks, "<i8").tobytes()
+        request = {"do": "doubt", "folder": str(folder)}
+        return bool(self._ask(request, content, what=f"damaged blocks of {folder}")["again"])
+
     def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
         """Wait until the tables of chunks of files of a mirror are there.
 

@@ -120,8 +120,8 @@ class MirroredReader(FieldReader):
         try:
             copy()
         except ReadError:
-            if table.evictions == evictions:
-                raise
+            self._inner.forget(self._shards(rows).tolist())
+            return False  # block by block it is found out why
         table.fence()
         if table.evictions == evictions:
             return True
@@ -181,7 +181,8 @@ class MirroredReader(FieldReader):
         try:
             read()
         except ReadError:
-            if (table.generations[blocks] == before).all():
+            unchanged = (table.generations[blocks] == before).all()
+            if unchanged and not self._connected().doubt(self._folder, blocks):
                 raise
             return False
         table.fence()

@@ -132,6 +132,10 @@ class Fetching(Protocol):
         """Wait until blocks have arrived, all at the same time."""
         ...
 
+    def doubt(self, folder: Path, blocks: NDArray[np.int64]) -> bool:
+        """Say that blocks cannot be decoded, and return whether to require them again."""
+        ...
+
     def indexes(self, folder: Path, files: NDArray[np.int64]) -> None:
         """Wait until the tables of chunks of files have arrived."""
         ...
