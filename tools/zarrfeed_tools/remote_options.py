@@ -14,7 +14,7 @@ import typer
 
 from zarrfeed import list_splits, open_split
 from zarrfeed.store.address import remote_url
-from zarrfeed_convert import factory_of, fetch_originals
+from zarrfeed_convert import OptionError, factory_of, fetch_originals
 from zarrfeed_tools.terminal import console, shown
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ class RemoteOptions:
         ------
         SourceError, ReadError
             There is nothing, or it cannot be read.
+        typer.BadParameter
+            There is no such format.
         """
-        if arguments.format_name and getattr(
-            factory_of(arguments.format_name), "takes_urls", False
-        ):
-            return arguments  # it reads addresses itself
+        if arguments.format_name and _reads_addresses(arguments.format_name):
+            return arguments
 
         def fetch(text: str) -> str:
             """Replace the address in ``PLACE``, ``NAME=PLACE`` or ``NAME=ROLE:PLACE``."""
@@ -169,3 +169,10 @@ def storage_options_of(
             )
         found[name.strip()] = value
     return found or None
+
+
+def _reads_addresses(format_name: str) -> bool:
+    try:
+        return bool(getattr(factory_of(format_name), "takes_urls", False))
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -112,7 +112,7 @@ an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: re
 
 
 def _require_path(path: object) -> None:
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(
             f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: give "
             "each store by itself; ZarrSequence alone mixes several"
