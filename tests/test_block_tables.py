@@ -159,7 +159,7 @@ def test_evictions_that_were_not_announced_wait_for_decoders(
     monkeypatch.setattr(block_table.time, "sleep", sleep)
     assert not reader.evicts
     fetcher.evict(np.array([0]))
-    assert waited == [(2.0, True, True)]
+    assert waited == [(2.0, True, False)]
     fetcher.arrive(np.array([0]))
     fetcher.evict(np.array([0]))
     assert len(waited) == 1

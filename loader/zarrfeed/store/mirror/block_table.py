@@ -211,7 +211,7 @@ class BlockTable:
     def evict(self, blocks: NDArray[np.int64]) -> int:
         """Record that blocks go, before their bytes do; for the fetcher.
 
-        If that was not announced, it waits for readers that decode in place.
+        If that was not announced, it then waits for readers that decode in place.
 
         Returns
         -------
@@ -220,14 +220,15 @@ class BlockTable:
         """
         going = np.unique(blocks[self.present(blocks)])
         if going.size:
-            if not self.evicts:
-                self.announce(evicts=True)
-                time.sleep(_DECODE_SECONDS)
+            announced = self.evicts
+            self.announce(evicts=True)
             self.generations[going] += 1
             files, counts = np.unique(self._files.files_of(going), return_counts=True)
             self.missing[files] += counts.astype(np.uint32)
             self.fence()
             self._evictions[0] += 1
+            if not announced:
+                time.sleep(_DECODE_SECONDS)
         return going.size
 
     def fence(self) -> None:
