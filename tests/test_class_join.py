@@ -30,6 +30,12 @@ def tables(draw: st.DrawFn) -> ClassTable:
 def test_a_pixel_keeps_the_name_of_its_class_or_is_ignored(
     stores: list[ClassTable], given_names: Any, dtype: str
 ) -> None:
+    names = {*(stores[0].names if given_names is None else given_names)}
+    own = [{name for at, name in enumerate(s.names) if at != s.ignore} for s in stores]
+    if any(mine and not mine & names for mine in own):
+        with pytest.raises(ValueError, match="has none of its classes"):
+            join_classes(stores, given_names)
+        return
     joined = join_classes(stores, given_names)
     common = joined.table
     assert common.names == (stores[0].names if given_names is None else given_names)
@@ -90,10 +96,16 @@ def test_names_and_no_names_are_refused():
         join_classes([ClassTable(("a",)), ClassTable()], None)
 
 
+def test_a_store_without_any_common_class_is_refused():
+    said = r"store number 1 .*the Mix has cars, y, the store car, cow; did you mean 'car'\?"
+    with pytest.raises(ValueError, match=said):
+        join_classes([ClassTable(("car", "cow"))], ["cars", "y"])
+
+
 def test_masks_without_room_for_an_ignore_id_are_refused():
     full = tuple(f"c{n}" for n in range(256))
     with pytest.raises(ValueError, match="256 classes take all ids up to 255"):
-        join_classes([ClassTable(full), ClassTable(("x",))], None)
+        join_classes([ClassTable(full), ClassTable(("x", "c0"))], None)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i1", "i2", "u4", "i4"])

@@ -607,6 +607,55 @@ def test_a_moved_store_resumes_and_another_is_refused(
         alone.load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"subset": slice(1, 4)}, r"otherwise from b.zarr/train .*: subset chose other samples\."),
+        ({"shuffle": False}, r"draws otherwise from a.zarr/train .*shuffle was True and is False"),
+        ({"per_epoch": 24}, r"per_epoch \(draws of an epoch\) was 13 and is 24"),
+        ({"classes": ["car", "road", "background"]}, r"classes was \['background.* and is \['car"),
+    ],
+    ids=["subset", "shuffle", "per_epoch", "classes"],
+)
+@ignoring
+def test_a_state_of_another_mix_is_refused_by_what_changed(
+    stores: dict[str, Path], options: dict[str, Any], said: str
+) -> None:
+    def sequence(subset: Any = slice(0, 3), shuffle: Any = True, **of_mix: Any) -> FrontEnd:
+        both = Mix({stores["a"]: 3, stores["b"]: 1}, **of_mix)
+        return FrontEnd(both, 4, workers=0, subset={stores["b"]: subset}, shuffle=shuffle)
+
+    state = json.loads(json.dumps(sequence().state_dict()))
+    sequence().load_state_dict(state)
+    with pytest.raises(ValueError, match=said):
+        sequence(**options).load_state_dict(state)
+    for name in ("classes", "ignore"):  # as older versions saved it
+        del state["schedule"]["sampler"][name]
+    for store in state["draws"]["stores"]:
+        del store["subset"]
+    if options.keys() & {"subset", "classes"}:
+        sequence(**options).load_state_dict(state)
+
+
+def test_a_class_that_no_store_has_is_named(stores: dict[str, Path]) -> None:
+    both = Mix({stores["a"]: 3, stores["b"]: 1}, classes=[*A, "cow", "cars"])
+    with pytest.warns(UserWarning, match=r"no store has a class 'cars'.*did you mean 'car'\?"):
+        FrontEnd(both, 4, workers=0)
+
+
+def test_a_link_to_the_same_store_is_refused(stores: dict[str, Path], tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(stores["a"])
+    with pytest.raises(ValueError, match=r"names .* twice: add its weights"):
+        FrontEnd(Mix({stores["a"]: 1, link: 1}), 4)
+
+
+def test_several_paths_hint_at_a_mix(stores: dict[str, Path]) -> None:
+    for several in ({stores["a"]: 1, stores["b"]: 1}, [*stores.values()]):
+        with pytest.raises(TypeError, match=r"several are Mix\(\{path: weight\}\)"):
+            FrontEnd(several, 4)  # type: ignore[arg-type]
+
+
 def test_a_copy_remembers_other_weights(stores: dict[str, Path]) -> None:
     with FrontEnd(mix(stores), 4, workers=0) as sequence:
         next(iter(sequence))

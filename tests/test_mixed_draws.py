@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter, defaultdict
+from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,6 +261,11 @@ def test_a_state_of_something_else_is_refused(change: Any, said: str) -> None:
         ({"a": -1.5}, ValueError, "above 0 and finite"),
         ({"a": float("nan")}, ValueError, "above 0 and finite"),
         ({"a": float("inf")}, ValueError, "above 0 and finite"),
+        ({"a": 1, Path("a"): 3, "b": 4}, ValueError, "names a twice: add its weights"),
+        ({Mix({"a": 1}): 1}, TypeError, "not a Mix: name its stores"),
+        ({"a": Decimal("NaN")}, ValueError, "above 0 and finite"),
+        ({"a": Decimal("1e999999999")}, ValueError, "above 0 and finite"),
+        ({"a": np.True_}, TypeError, "must be a number"),
         ({"a": 1.0, "b": 1e-9}, ValueError, "less than a millionth"),
     ],
 )
@@ -267,7 +274,7 @@ def test_wrong_weights_are_refused(stores: Any, error: type[Exception], said: st
         Mix(stores)
 
 
-@pytest.mark.parametrize("classes", ["car", [], [""], [1], ["a", "a"]])
+@pytest.mark.parametrize("classes", ["car", 3, [], [""], [1], ["a", "a"]])
 def test_wrong_classes_are_refused(classes: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="classes"):
         Mix({"a": 1}, classes=classes)
@@ -284,6 +291,23 @@ def test_shares_sum_to_one(weights: list[float]) -> None:
 def test_decimals_mean_what_they_say():
     assert Mix({"a": 0.7, "b": 0.2, "c": 0.1}).shares == tuple(Fraction(n, 10) for n in (7, 2, 1))
     assert Mix({"a": 1e308, "b": 1e308}).shares == (HALF, HALF)
+
+
+def test_numbers_of_other_types_are_weights():
+    numbers = {"a": np.int64(3), "b": Decimal("0.5"), "c": Fraction(1, 2)}
+    assert Mix(numbers).shares == (Fraction(3, 4), Fraction(1, 8), Fraction(1, 8))
+    assert Mix({"a": np.float32(0.75), "b": Decimal("0.25")}).shares == (HALF * 3 / 2, HALF / 2)
+    with pytest.raises(TypeError, match="per_epoch must be a whole number, not True"):
+        Mix({"a": 1}, per_epoch=True)
+
+
+def test_changed_weights_are_told():
+    then, now = mixed([4, 4], [3, 1], 8), mixed([4, 4], [1, 1], 8)
+    assert now.changes(then) == [
+        "share of store 0 from 3/4 to 1/2",
+        "share of store 1 from 1/4 to 1/2",
+    ]
+    assert then.changes(then) == []
 
 
 def test_far_in_a_run_a_batch_takes_no_longer():

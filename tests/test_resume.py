@@ -85,6 +85,17 @@ def test_a_state_of_other_batches_is_refused(
         other.load_state_dict(state)
 
 
+@pytest.mark.parametrize("subset", [slice(4, 10), [0, 1, 2, 3, 5, 4], [0, 1, 2, 3, 4, 6]])
+def test_a_state_of_as_many_other_samples_is_refused(split: Path, subset: Any) -> None:
+    state = ZarrSequence(split, 4, subset=slice(0, 6)).state_dict()
+    other = ZarrSequence(split, 4, subset=subset)
+    with pytest.raises(ValueError, match=r"order of samples: subset chose other samples\. Use"):
+        other.load_state_dict(state)
+    ZarrSequence(split, 4, subset=[*range(6)]).load_state_dict(state)
+    del state["schedule"]["subset"]  # as older versions saved it
+    other.load_state_dict(state)
+
+
 @pytest.mark.parametrize("state", [{}, {"version": 1}, {"version": 1, "epoch": "x"}])
 def test_what_is_no_state_is_named(split: Path, state: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="needed a state from ZarrSequence"):

@@ -21,7 +21,9 @@ def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None) -
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
     if number < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {number}")
     if at_most is not None and number > at_most:

@@ -21,7 +21,7 @@ from zarrfeed.order.store_draws import StoreDraws
 from zarrfeed.order.weight_history import WeightHistory
 from zarrfeed.store.mixed.opening import MixedSplit, open_mixed
 from zarrfeed.store.reader import SplitReader
-from zarrfeed.store.schema import DIGEST
+from zarrfeed.store.schema import DIGEST, MASK
 from zarrfeed.user_warning import warn_user
 
 if TYPE_CHECKING:
@@ -98,7 +98,10 @@ class OpenedMix:
             for number, draws in enumerate(opened)
         ]
         length = per_epoch or sum(store.length for store in stores)
-        sampler = MixedDraws(stores, WeightHistory([(0, self._mix.shares)]), length=length)
+        table = mixed.joined.table
+        classes = {"classes": list(table.names), "ignore": table.ignore} if MASK in fields else {}
+        history = WeightHistory([(0, self._mix.shares)])
+        sampler = MixedDraws(stores, history, length=length, classes=classes)
         return OpenedDraws(_rows(stores), sampler, _patch_spec(opened))
 
     def _open_each(self, layouts: Sequence[Mapping[str, ArrayLayout]]) -> list[OpenedDraws]:

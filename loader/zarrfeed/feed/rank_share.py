@@ -128,11 +128,15 @@ class Sharing:
     def _log_rest(self, schedule: Schedule, rest: EpochRest, saved: Schedule) -> None:
         """Say where an epoch goes on, what has changed since, and what it will lack."""
         grid, name = schedule.grid(rest.epoch), self._name
-        changes = ", ".join(
+        changed = [
             f"{argument} from {then} to {now}"
             for argument in DEALING
             if (then := getattr(saved, argument)) != (now := getattr(schedule, argument))
-        )
+        ]
+        sampler, former = schedule.sampler, saved.sampler
+        if isinstance(sampler, ResumableSampler) and isinstance(former, ResumableSampler):
+            changed += sampler.changes(former)
+        changes = ", ".join(changed)
         _LOG.info(
             "%s: epoch %d goes on at place %d of %d, with %d of %d batches%s",
             name, rest.epoch, rest.place, schedule.length, grid.count, schedule.batches,

@@ -6,6 +6,7 @@ are in :mod:`zarrfeed.feed.opening`. The modules below both do not check argumen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.address import absolute_path, remote_url
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -175,11 +175,17 @@ def _place(path: str | os.PathLike[str]) -> str | Path:
 
 def _opened(path: str | os.PathLike[str] | Mix) -> str | Path | Mix:
     """Return an address, an absolute path, or a mix of stores at such."""
+    if isinstance(path, Mapping | list | tuple | set):
+        raise TypeError(
+            "path must be that of one split; several are Mix({path: weight}), such as "
+            f"Mix({{'a.zarr/train': 3, 'b.zarr/train': 1}}), not {path!r:.200}"
+        )
     if not isinstance(path, Mix):
         return _place(path)
     paths = [_place(each) for each in path.stores]
-    for each in paths:
-        if paths.count(each) > 1:
+    real = [each if isinstance(each, str) else os.path.realpath(each) for each in paths]
+    for each, its in zip(paths, real, strict=True):
+        if real.count(its) > 1:
             raise ValueError(f"the Mix names {each} twice: add its weights")
     return path.at(paths)
 

@@ -73,6 +73,11 @@ class ResumeCallback(SequenceCallback):
                 "ResumeCallback needs Keras 3, but TF_USE_LEGACY_KERAS asks for tf_keras; with "
                 "tf_keras, save sequence.state_dict() along with the weights"
             )
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                "ResumeCallback needs the path of its journal, or of the folder of "
+                f"BackupAndRestore, not {path!r}"
+            )
         journal = absolute_path(path)
         self._path = journal if journal.suffix else journal / "zarrfeed.json"
         self._journal = ResumeJournal()
@@ -94,8 +99,9 @@ class ResumeCallback(SequenceCallback):
         try:
             found = self._journal.look_up(self._restored_at, schedule)
         except ValueError as error:
+            said = str(error).replace(look_up("resume"), "")
             raise ValueError(
-                f"{self._path}: {error}: remove this file to begin the epoch again with the "
+                f"{self._path}: {said}: remove this file to begin the epoch again with the "
                 "restored weights"
                 f"{look_up('resume')}"
             ) from error

@@ -19,6 +19,7 @@ often the epoch has drawn it before. A draw of a patch says in addition where th
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -115,6 +116,10 @@ class ResumableSampler(Sampler, Protocol):
         """
         ...
 
+    def changes(self, before: ResumableSampler) -> list[str]:
+        """Say what has changed since `before`, for the log."""
+        ...
+
     def after(self, before: ResumableSampler, draw: int) -> ResumableSampler:
         """Return a sampler that draws as `before` up to a draw, and goes on like this one.
 
@@ -126,6 +131,25 @@ class ResumableSampler(Sampler, Protocol):
             Number of the next draw, over all epochs.
         """
         ...
+
+
+def ids_digest(ids: Ids) -> str:
+    """Return a short text that tells samples, and their order, from others.
+
+    Examples
+    --------
+    >>> ids_digest(range(0, 5, 2)), ids_digest(np.array([0, 2, 4]))
+    ('0:6:2', '0:6:2')
+    >>> ids_digest(np.array([0, 2, 3])) == ids_digest(np.array([3, 2, 0]))
+    False
+    """
+    if not isinstance(ids, range):
+        step = int(ids[1] - ids[0]) if len(ids) > 1 else 1
+        if not len(ids) or not step or (np.diff(ids) != step).any():
+            return blake2b(np.ascontiguousarray(ids, "<i8").data, digest_size=8).hexdigest()
+        ids = range(int(ids[0]), int(ids[0]) + step * len(ids), step)
+    step = ids.step if len(ids) > 1 else 1
+    return f"{ids.start}:{ids.start + step * len(ids)}:{step}"
 
 
 def ids_at(ids: Ids, places: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from numbers import Integral, Real
+from typing import Any
 
 from zarrfeed.arguments import whole
 from zarrfeed.order.division import exact_share
 from zarrfeed.order.user_values import set_value
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 # Draws of an epoch, at most, as of `sampling`.
 _MOST_DRAWS = 1 << 40
+_DIGITS = 400  # before or after the point of a decimal number: more than those of a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,17 @@ class Mix:
                 "a Mix needs {path: weight} of at least one store, such as "
                 f"Mix({{'a.zarr/train': 3, 'b.zarr/train': 1}}), not {self.stores!r}"
             )
+        found: dict[str, float | Fraction] = {}
         for path, weight in self.stores.items():
+            if isinstance(path, Mix):
+                raise TypeError("a Mix needs paths of stores, not a Mix: name its stores here")
             if not isinstance(path, str | os.PathLike):
                 raise TypeError(f"a Mix needs paths of stores, not {path!r}")
-            _require_weight(path, weight)
-        set_value(self, "stores", {os.fspath(path): w for path, w in self.stores.items()})
+            name = os.fspath(path)
+            if name in found:
+                raise ValueError(f"the Mix names {name} twice: add its weights")
+            found[name] = _weight(name, weight)
+        set_value(self, "stores", found)
         if len(self.stores) > 1:
             _require_shares(self.stores, self.shares)
         if self.classes is not None:
@@ -88,6 +95,9 @@ class Mix:
         if self.per_epoch is not None:
             number = whole("per_epoch", self.per_epoch, at_least=1, at_most=_MOST_DRAWS)
             set_value(self, "per_epoch", number)
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.stores.items()), self.classes, self.per_epoch))
 
     @property
     def shares(self) -> tuple[Fraction, ...]:
@@ -109,14 +119,25 @@ class Mix:
         return Mix(stores, classes=self.classes, per_epoch=self.per_epoch)
 
 
-def _require_weight(path: str | os.PathLike[str], weight: object) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, int | float | Fraction):
-        raise TypeError(f"the weight of {os.fspath(path)!r} must be a number, not {weight!r}")
-    if not 0 < weight < math.inf:
+def _weight(path: str, weight: Any) -> float | Fraction:
+    """Return a weight of any type of numbers."""
+    if isinstance(weight, bool) or not isinstance(weight, Real | Decimal):
+        raise TypeError(f"the weight of {path!r} must be a number, not {weight!r}")
+    found: float | Fraction
+    if isinstance(weight, Integral):
+        found = operator.index(weight)
+    elif isinstance(weight, Fraction):
+        found = weight
+    elif isinstance(weight, Decimal) and weight.is_finite() and abs(weight.adjusted()) < _DIGITS:
+        found = Fraction(weight)
+    else:
+        found = math.nan if isinstance(weight, Decimal) and weight.is_snan() else float(weight)
+    if not 0 < found < math.inf:
         raise ValueError(
-            f"the weight of {os.fspath(path)!r} must be above 0 and finite, not {weight!r}: leave "
+            f"the weight of {path!r} must be above 0 and finite, not {weight!r}: leave "
             "out a store that is not to be drawn"
         )
+    return found
 
 
 def _require_shares(
@@ -131,7 +152,7 @@ def _require_shares(
 
 
 def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(classes)
+    names = tuple(classes) if isinstance(classes, Iterable) else ()
     if isinstance(classes, str) or not names or not all(isinstance(n, str) and n for n in names):
         raise TypeError(f"classes must be names of classes by id, not {classes!r}")
     for name in names:

@@ -20,7 +20,7 @@ from zarrfeed.order.resume_state import differences
 from zarrfeed.order.weight_history import WeightHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,14 +41,23 @@ class MixedDraws:
         Their shares.
     length
         Number of draws per epoch.
+    classes
+        The common classes of the masks in JSON, by which states are compared; empty if none are
+        read.
     """
 
     shuffled = True
 
     def __init__(
-        self, stores: Sequence[StoreDraws], history: WeightHistory, *, length: int
+        self,
+        stores: Sequence[StoreDraws],
+        history: WeightHistory,
+        *,
+        length: int,
+        classes: Mapping[str, Any] | None = None,
     ) -> None:
         self.stores = stores
+        self._classes = {} if classes is None else dict(classes)
         self.length = length
         self.dtype = stores[0].dtype
         self.history = history
@@ -66,7 +75,11 @@ class MixedDraws:
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(MixedDraws, length=self.length), (self.stores, self.history)
+        return self._like, (self.stores, self.history)
+
+    @property
+    def _like(self) -> Callable[[Sequence[StoreDraws], WeightHistory], MixedDraws]:
+        return partial(MixedDraws, length=self.length, classes=self._classes)
 
     def draws(self, places: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
         """Return the draws at some places of an epoch; see `Sampler`."""
@@ -116,7 +129,7 @@ class MixedDraws:
 
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on that :meth:`before` does not compare."""
-        return {"kind": "Mix"}
+        return {"kind": "Mix", **self._classes}
 
     def saved(self) -> dict[str, Any]:
         """Return what a state has of the draws in JSON: what tells the stores, and the weights."""
@@ -156,20 +169,37 @@ class MixedDraws:
         # A pass may be under way, and is so at the next resume as well.
         stores = [store.in_blocks(block) for store, block in zip(self.stores, blocks, strict=True)]
         for number, (store, former) in enumerate(zip(stores, found, strict=True), start=1):
-            if other := list(differences(former, store.described())):
+            other = list(differences(former, store.described()))
+            if other and not list(differences(former, store.identity)):
+                raise ValueError(
+                    f"the state was saved by a Mix that draws otherwise from {store.name} (number "
+                    f"{number} of it): {'; '.join(other)}. Use the same arguments: only weights "
+                    f"may change{look_up('resume')}"
+                )
+            if other:
                 raise ValueError(
                     f"the state was saved with another store in place of {store.name} (number "
                     f"{number} of the Mix): {'; '.join(other)}. Give the same stores in the same "
                     f"order; they may have moved, and weights may change{look_up('resume')}"
                 )
         history = WeightHistory.restored(weights, len(self.stores))
-        return MixedDraws(stores, history, length=self.length)
+        return self._like(stores, history)
+
+    def changes(self, before: ResumableSampler) -> list[str]:
+        """Say which weights have changed; see `ResumableSampler`."""
+        assert isinstance(before, MixedDraws)
+        shares = zip(self.stores, before.history.shares, self.history.shares, strict=True)
+        return [
+            f"share of {store.name} from {then} to {now}"
+            for store, then, now in shares
+            if then != now
+        ]
 
     def after(self, before: ResumableSampler, draw: int) -> MixedDraws:
         """Return the draws of `before` up to a draw, and from there on those of these weights."""
         assert isinstance(before, MixedDraws)
         history = before.history.changed(draw, self.history.shares)
-        return MixedDraws(before.stores, history, length=self.length)
+        return self._like(before.stores, history)
 
 
 def _store_seeds(stores: int, seed: int) -> list[int]:

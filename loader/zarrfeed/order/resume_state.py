@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _AT_BATCH, _AT_PLACE = VERSIONS = 1, 2
 # What decides how an epoch is dealt out, but not its order: a state fits all values of these.
 DEALING = ("batch_size", "world_size", "drop_remainder", "pad_remainder", "block")
+# What older versions did not save: a state fits all values of these if it lacks them.
+_ADDED = ("subset", "classes", "ignore")
 # Epochs that a journal keeps, because a backup of the weights may be that old.
 _ENTRIES_KEPT = 100
 
@@ -103,6 +105,9 @@ def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
         ours.pop(name, None)
     if schedule.shuffle == "block" and "block" not in theirs:
         ours["batch_size"] = schedule.batch_size  # blocks were made of this many
+    sampler = schedule.sampler
+    if isinstance(sampler, ResumableSampler) and _same_kind(theirs["sampler"], ours["sampler"]):
+        sampler = sampler.before(state.get("draws"))  # it says more of what differs
     differing = list(differences(theirs, ours))
     if differing:
         raise ValueError(
@@ -110,9 +115,6 @@ def saved_schedule(schedule: Schedule, state: Mapping[str, Any]) -> Schedule:
             f"{'; '.join(differing)}. Use the same arguments, or start again without the state"
             f"{look_up('resume')}"
         )
-    sampler = schedule.sampler
-    if isinstance(sampler, ResumableSampler):
-        sampler = sampler.before(state.get("draws"))
     saved = replace(
         schedule,
         sampler=sampler,
@@ -135,9 +137,14 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[
     """Say which arguments of a state differ; of a sampler, which of its own."""
     for name, now in ours.items():
         then = theirs.get(name)
-        if _text(then) == _text(now):
+        if _text(then) == _text(now) or (name in _ADDED and name not in theirs):
             continue
-        if not (_is_sampler(then) and _is_sampler(now)):
+        if name == "subset":
+            if all(theirs.get(count) == ours.get(count) for count in ("samples", "length")):
+                yield "subset chose other samples"
+        elif name == "samples" and _same_kind(theirs.get("sampler"), ours.get("sampler")):
+            yield f"per_epoch (draws of an epoch) was {then!r} and is {now!r}"
+        elif not (_is_sampler(then) and _is_sampler(now)):
             yield f"{name} was {then!r} and is {now!r}"
         elif then["kind"] != now["kind"]:
             yield f"{name} was {then['kind']} and is {now['kind']}"
@@ -149,6 +156,10 @@ def _is_sampler(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and "kind" in value
 
 
+def _same_kind(then: object, now: object) -> bool:
+    return _is_sampler(then) and _is_sampler(now) and then["kind"] == now["kind"]
+
+
 def _text(value: object) -> str:
     """Return JSON, in which NaN equals NaN."""
     return json.dumps(value, sort_keys=True, default=repr)
@@ -156,8 +167,12 @@ def _text(value: object) -> str:
 
 def _arguments(schedule: Schedule) -> dict[str, Any]:
     """List the arguments that determine which samples are in which batch."""
+    sampler = None if schedule.sampler is None else schedule.sampler.described()
+    # Patches and the stores of a mix tell what they are drawn from by themselves.
+    told = isinstance(schedule.sampler, ResumableSampler) or "cases" in (sampler or ())
     return {
         "samples": schedule.length,
+        **({} if told else {"subset": schedule.subset}),
         "batch_size": schedule.batch_size,
         "shuffle": schedule.shuffle,
         "order": schedule.order_version,
@@ -166,7 +181,7 @@ def _arguments(schedule: Schedule) -> dict[str, Any]:
         "pad_remainder": schedule.pad_remainder,
         "rank": schedule.rank,
         "world_size": schedule.world_size,
-        **({} if schedule.sampler is None else {"sampler": schedule.sampler.described()}),
+        **({} if sampler is None else {"sampler": sampler}),
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.order.batch_grid import BatchGrid
-from zarrfeed.order.draws import SAMPLE_DRAW, ids_at, sample_draws
+from zarrfeed.order.draws import SAMPLE_DRAW, ids_at, ids_digest, sample_draws
 from zarrfeed.order.shuffle import IN_MEMORY, Order, Shuffle, epoch_order, order_version
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class Schedule:
     _rest: BatchGrid = field(init=False, repr=False)
     # Draws of the last blocks of batches, by epoch and the first batch of the block.
     _drawn: dict[tuple[int, int], Draws] = field(init=False, repr=False, default_factory=dict)
+    _subset: Callable[[], str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         order = partial(
@@ -136,6 +137,7 @@ class Schedule:
             world_size=self.world_size,
         )
         rest = whole if self.rest is None else whole.rest(self.rest.place)
+        object.__setattr__(self, "_subset", lru_cache(maxsize=1)(partial(ids_digest, self.ids)))
         object.__setattr__(self, "_order", cached)
         object.__setattr__(self, "_whole", whole)
         object.__setattr__(self, "_rest", rest)
@@ -148,6 +150,11 @@ class Schedule:
     def length(self) -> int:
         """Number of samples of an epoch, over all ranks."""
         return len(self.ids) if self.sampler is None else self.sampler.length
+
+    @property
+    def subset(self) -> str:
+        """What tells the samples, and their order, from others."""
+        return self._subset()
 
     @property
     def draw(self) -> np.dtype[np.void]:

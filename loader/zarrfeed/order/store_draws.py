@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.order.draws import FREE, SAMPLE_DRAW, ids_at, sample_draws
+from zarrfeed.order.draws import FREE, SAMPLE_DRAW, ids_at, ids_digest, sample_draws
 from zarrfeed.order.repeated_samples import RepeatedSamples
 from zarrfeed.order.shuffle import IN_MEMORY, Shuffle, epoch_order, order_version
 
@@ -61,6 +61,7 @@ class StoreDraws:
         self._identity = identity
         self._shuffle: Shuffle = False if sampler is not None and sampler.shuffled else shuffle
         self._block = block
+        self._subset = lru_cache(maxsize=1)(partial(ids_digest, ids))
         order = partial(epoch_order, self.length, shuffle=self._shuffle, block=block)
         # Two passes, because reading ahead begins the next one before this one ends.
         self._order = lru_cache(maxsize=2)(lambda seed, epoch: order(seed=seed, epoch=epoch))
@@ -145,14 +146,20 @@ class StoreDraws:
         options["block"] = block
         return StoreDraws(*self._drawn, **options)
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What tells the store from others, in JSON."""
+        return self._identity() if callable(self._identity) else self._identity
+
     def described(self) -> dict[str, Any]:
         """Return what the draws depend on in JSON, but not where the store is."""
-        identity = self._identity() if callable(self._identity) else self._identity
+        sampler = None if self.sampler is None else self.sampler.described()
         return {
-            **identity,
+            **self.identity,
             "length": self.length,
+            **({} if "cases" in (sampler or ()) else {"subset": self._subset()}),
             "shuffle": self._shuffle,
             "order": order_version(self.length, shuffle=self._shuffle, in_memory=IN_MEMORY),
             **({"block": self._block} if self._shuffle == "block" else {}),
-            **({} if self.sampler is None else {"sampler": self.sampler.described()}),
+            **({} if sampler is None else {"sampler": sampler}),
         }

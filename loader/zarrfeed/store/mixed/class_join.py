@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zarrfeed.errors import look_up
-from zarrfeed.spelling import few
+from zarrfeed.spelling import did_you_mean, few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,12 +55,15 @@ class JoinedClasses:
         For each store the names that are no common classes, whose pixels are ignored.
     chose_ignore
         Whether the ignore id was chosen here, because no store has one.
+    there
+        The names that some store has.
     """
 
     table: ClassTable
     ids: tuple[tuple[int, ...] | None, ...]
     unknown: tuple[tuple[str, ...], ...]
     chose_ignore: bool
+    there: tuple[str, ...] = ()
 
 
 def join_classes(
@@ -80,7 +83,8 @@ def join_classes(
     Raises
     ------
     ValueError
-        Some stores have names and others have none, or masks cannot hold an ignore id.
+        Some stores have names and others have none, a store has none of the common names, or masks
+        cannot hold an ignore id.
 
     Examples
     --------
@@ -101,6 +105,15 @@ def join_classes(
     names = tuple(stores[0].names if given is None else given)
     number = {name: label for label, name in enumerate(names)}
     known = [{*store.names} - {_void(store)} for store in stores]
+    for at, (store, mine) in enumerate(zip(stores, known, strict=True), start=1):
+        if mine and not mine & {*names}:
+            hints = (did_you_mean(name, store.names) for name in names)
+            hint = next(filter(None, hints), "give Mix(…, classes=…) the names of the classes")
+            raise ValueError(
+                f"classes are joined by name, but store number {at} of the Mix has none of its "
+                f"classes: the Mix has {few(names)}, the store {few(store.names)}; {hint}"
+                f"{look_up('mixed-classes')}"
+            )
     unknown = tuple(
         tuple(name for name in store.names if name in mine and name not in number)
         for store, mine in zip(stores, known, strict=True)
@@ -109,7 +122,8 @@ def join_classes(
     ignore = _ignore(stores, names, most) if needs else None
     ids = tuple(_ids(store, number, ignore, len(names)) for store in stores)
     chosen = needs and all(store.ignore is None for store in stores)
-    return JoinedClasses(ClassTable(names, ignore), ids, unknown, chosen)
+    there = tuple(dict.fromkeys(name for store in stores for name in store.names))
+    return JoinedClasses(ClassTable(names, ignore), ids, unknown, chosen, there)
 
 
 def _void(store: ClassTable) -> str | None:

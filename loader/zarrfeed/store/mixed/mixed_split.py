@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import MixError, look_up, printable
+from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.mixed.differences import differing, table_of
 from zarrfeed.store.mixed.store_facts import facts_of
 from zarrfeed.store.schema import MASK
@@ -54,7 +55,8 @@ class MixedSplit:
         Warns
         -----
         UserWarning
-            Pixels of some classes are ignored, because they are no common classes.
+            Pixels of some classes are ignored, because they are no common classes; or no store has
+        a common class.
         """
         facts = facts_of(self.stores, fields)
         if found := differing(facts):
@@ -67,6 +69,20 @@ class MixedSplit:
             )
         if MASK in fields and any(self.joined.unknown):
             self._warn_of_lost()
+        if MASK in fields:
+            self._warn_of_nowhere()
+
+    def _warn_of_nowhere(self) -> None:
+        there = self.joined.there
+        lacking = [name for name in self.joined.table.names if name not in there]
+        if there and lacking:
+            hint = did_you_mean(lacking[0], there, otherwise=f"they have {few(there)}")
+            warn_user(
+                printable(
+                    f"{self.split.path}: no store has a class {', '.join(map(repr, lacking))}, "
+                    f"which Mix(…, classes=…) names: {hint}{look_up('mixed-classes')}"
+                )
+            )
 
     def _warn_of_lost(self) -> None:
         joined = self.joined
