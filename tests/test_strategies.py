@@ -202,6 +202,21 @@ def require_shown(guide: str, outputs: Sequence[str]) -> None:
         assert any(fits(one, line) for one in printed), f"{line!r} is not in\n" + "\n".join(printed)
 
 
+# Ends a script of Keras: tells which weights the process has.
+DIGEST = """
+import hashlib
+
+weights = b"".join(weight.tobytes() for weight in model.get_weights())
+print(f"rank {rank}: weights", hashlib.sha256(weights).hexdigest(), flush=True)
+"""
+
+
+def require_equal_weights(output: str, processes: int) -> None:
+    digests = dict(re.findall(r"rank (\d+): weights (\w{64})", output))
+    assert len(digests) == processes, output
+    assert len(set(digests.values())) == 1, digests
+
+
 # Of 40 samples, one process has trained on 16 when the backup is made, in 4 steps of 4. Two have 3
 # batches to go: 24 samples.
 GOES_ON = "ResumeCallback goes on after step 4 with epoch 1, batch 3 of 5"
@@ -232,6 +247,8 @@ def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folde
 
 def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folder: Path) -> None:
     require("torch")
+    with (folder / "torch_ddp.py").open("a") as script:
+        script.write(DIGEST)
     port = free_port()
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     killed = [sys.executable, "-c", KILLED, "torch_ddp.py", "2"]
@@ -240,6 +257,21 @@ def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(fol
     output = run_batch(folder, "torch.sbatch", free_port() - 20000, 2)
     require_shown("torch-ddp.md", [output])
     assert output.count(GOES_ON) == 2
+    require_equal_weights(output, 2)
+
+
+def test_torch_processes_train_one_model_though_they_begin_with_other_weights(folder: Path) -> None:
+    require("torch")
+    with (folder / "torch_ddp.py").open("a") as script:
+        script.write(DIGEST)
+    common = {"KERAS_BACKEND": "torch", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}
+    port = str(free_port())
+    each = [
+        {**common, "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        for rank in range(2)
+    ]
+    outputs = run_together(folder, [sys.executable, "torch_ddp.py", "1"], each)
+    require_equal_weights("".join(outputs), 2)
 
 
 def test_parts_of_a_model_are_trained_in_several_processes(folder: Path) -> None:

@@ -25,7 +25,7 @@ train = ZarrSequence("cells.zarr/train", 4, workers=2, pad_remainder=True)
 val = ZarrSequence("cells.zarr/val", 4, shuffle=False, pad_remainder=True)
 model = keras.Sequential(
     [
-        keras.Input((64, 64, 3)),
+        keras.Input(train[0][0].shape[1:]),
         keras.layers.Rescaling(1 / 255),
         keras.layers.Conv2D(4, 5, padding="same"),  # 3 classes, and one to spare: 4 can be split
     ]

@@ -17,7 +17,7 @@ val = ZarrSequence("cells.zarr/val", 8, shuffle=False, pad_remainder=True)
 with strategy.scope():
     model = keras.Sequential(
         [
-            keras.Input((64, 64, 3)),
+            keras.Input(train[0][0].shape[1:]),
             keras.layers.Rescaling(1 / 255),
             keras.layers.Conv2D(3, 5, padding="same"),
         ]

@@ -19,7 +19,7 @@ val = ZarrSequence("cells.zarr/val", 8, shuffle=False, pad_remainder=True)
 with strategy.scope():
     model = tf_keras.Sequential(
         [
-            tf_keras.layers.InputLayer((64, 64, 3)),
+            tf_keras.layers.InputLayer(train[0][0].shape[1:]),
             tf_keras.layers.Rescaling(1 / 255),
             tf_keras.layers.Conv2D(3, 5, padding="same"),
         ]

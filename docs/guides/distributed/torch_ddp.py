@@ -12,20 +12,34 @@ from zarrfeed import ResumeCallback, ZarrSequence
 if torch.cuda.is_available():
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 dist.init_process_group()  # before the first batch is taken
-keras.utils.set_random_seed(0)  # the same weights everywhere
 rank, first = dist.get_rank(), dist.get_rank() == 0
+keras.utils.set_random_seed(rank)  # dropout differs; the weights do not, see below
 
 train = ZarrSequence("cells.zarr/train", 4, workers=2)  # 4 samples per process and step
 val = ZarrSequence("cells.zarr/val", 4, shuffle=False, pad_remainder=True)
 model = keras.Sequential(
     [
-        keras.Input((64, 64, 3)),
+        keras.Input(train[0][0].shape[1:]),
         keras.layers.Rescaling(1 / 255),
         keras.layers.Conv2D(3, 5, padding="same"),
     ]
 )
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile("adam", loss, weighted_metrics=["accuracy"])
+
+
+def average_gradient(weight):
+    """Make the gradient of a weight the mean of those of all processes."""
+    weight.grad /= dist.get_world_size()
+    dist.all_reduce(weight.grad)
+
+
+# Keras on torch trains in each process for itself. One model needs the same weights at the
+# beginning, and in each step the mean of the gradients of all processes.
+for variable in model.weights:
+    dist.broadcast(variable.value.detach(), src=0)
+for variable in model.trainable_variables:
+    variable.value.register_post_accumulate_grad_hook(average_gradient)
 print(f"rank {rank}: {train.samples} samples in {len(train)} batches", flush=True)
 
 callbacks = [
