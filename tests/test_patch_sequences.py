@@ -184,12 +184,12 @@ def test_training_goes_on_in_mid_epoch(split: Path, patches: Any) -> None:
         (None, r"sampler was \{'kind': 'RandomPatches'.*\} and is None"),
         (replace(RANDOM, size=(5, 6, 6)), r": size was \[5, 6, 7\] and is \[5, 6, 6\]\. Use"),
         (replace(RANDOM, shares={1: 0.1, "lesion": 0.25}),
-         r"batches: shares was \{'lesion': 0.3\d*\} and is \{'1': 0.1, 'lesion': 0.25\}\. Use"),
+         r"samples: shares was \{'lesion': 0.3\d*\} and is \{'1': 0.1, 'lesion': 0.25\}\. Use"),
         (replace(RANDOM, shares=None, flips=False),
          r": shares was \{'lesion': 0.3\d*\} and is None; flips was True and is False\. Use"),
         (replace(RANDOM, per_epoch=21),
-         r"batches: per_epoch was 22 and is 21; samples was 22 and is 21\. Use"),
-        (CoverPatches(SIZE), "batches: sampler was RandomPatches and is CoverPatches; samples"),
+         r"samples: per_epoch was 22 and is 21"),
+        (CoverPatches(SIZE), "samples: sampler was RandomPatches and is CoverPatches; "),
     ],
 )  # fmt: skip
 def test_a_state_of_other_patches_is_refused_and_says_what_differs(
@@ -204,7 +204,7 @@ def test_a_state_of_other_patches_is_refused_and_says_what_differs(
         state = sequence.state_dict()
     with (
         FrontEnd(split, 4, patches=RANDOM) as sequence,
-        pytest.raises(ValueError, match="saved by a sequence of other batches"),
+        pytest.raises(ValueError, match="saved by a sequence with another order of samples"),
     ):
         sequence.load_state_dict(state)
 
@@ -612,5 +612,5 @@ def test_a_state_of_other_cases_is_refused(split: Path) -> None:
         first = FrontEnd(split, 2, patches=patches, subset=[0, 1], workers=0)
         state = json.loads(json.dumps(first.state_dict()))
         next(iter(first))
-        with pytest.raises(ValueError, match=r"other batches.* cases was '.*' and is '"):
+        with pytest.raises(ValueError, match=r"another order.* cases was '.*' and is '"):
             FrontEnd(split, 2, patches=patches, subset=[0, 2], workers=0).load_state_dict(state)

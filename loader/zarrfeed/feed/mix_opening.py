@@ -19,7 +19,7 @@ from zarrfeed.order.patches import RandomPatches
 from zarrfeed.order.sampling import Weights
 from zarrfeed.order.store_draws import StoreDraws
 from zarrfeed.order.weight_history import WeightHistory
-from zarrfeed.store.mixed.opening import MixedSplit, open_mixed
+from zarrfeed.store.mixed.opening import open_mixed
 from zarrfeed.store.reader import SplitReader
 from zarrfeed.store.schema import DIGEST, MASK
 from zarrfeed.user_warning import warn_user
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zarrfeed.order.mix import Mix
     from zarrfeed.order.patches import Patches
     from zarrfeed.order.sampling import Sampling
+    from zarrfeed.store.mixed.mixed_split import MixedSplit
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 
