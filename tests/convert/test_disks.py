@@ -147,7 +147,6 @@ def test_whatever_cannot_be_written_is_named(
             patched.setattr(np, "savez", fail(np.savez))
             patched.setattr(json, "dump", fail(json.dump))
             patched.setattr(zarr, "create_array", fail(zarr.create_array))
-            patched.setattr(zarr, "create_group", fail(zarr.create_group))
             try:
                 convert(pairs, "o.zarr", split="train", workers=1, **LAYOUT)
                 break
