@@ -131,6 +131,7 @@ def go_on(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(3))
 def test_trouble_costs_no_pixel(
     seed: int,

@@ -163,6 +163,7 @@ def test_a_fetcher_that_is_killed_is_replaced(
     assert found == expected
 
 
+@pytest.mark.chaos
 def test_a_fetcher_that_is_killed_again_and_again_ends_in_right_batches_or_one_error(
     url: str, cache: Path, proxy: FaultProxy, expected: list[str]
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_fetcher_that_is_killed_again_and_again_ends_in_right_batches_or_one_e
         assert out.split() == expected
 
 
+@pytest.mark.chaos
 def test_a_fetcher_that_hangs_is_an_error_within_the_timeout(
     url: str, cache: Path, proxy: FaultProxy
 ) -> None:
@@ -203,6 +205,7 @@ def test_a_fetcher_that_hangs_is_an_error_within_the_timeout(
         assert time.monotonic() - began < 30
 
 
+@pytest.mark.chaos
 def test_a_fetcher_ends_with_a_training_that_is_killed(url: str, cache: Path) -> None:
     with training(url, cache, workers=2, use_multiprocessing=True) as process:
         assert process.stdout is not None
@@ -212,6 +215,7 @@ def test_a_fetcher_ends_with_a_training_that_is_killed(url: str, cache: Path) ->
     wait_until(lambda: not fetchers(cache))
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("limit", [None, "20MiB"])
 def test_what_a_crash_leaves_is_gone_on_with(
     limit: str | None, url: str, cache: Path, proxy: FaultProxy, expected: list[str]
@@ -249,6 +253,7 @@ def tables(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("blocks") if path.is_file()]
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("hurt", ["cut short", "empty", "garbage", "removed", "ones"])
 def test_a_block_table_that_is_hurt_never_changes_a_batch(
     hurt: str, url: str, filled: Path, expected: list[str]
@@ -274,6 +279,7 @@ def test_a_block_table_that_is_hurt_never_changes_a_batch(
         assert found == expected
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("hurt", ["cut short", "removed", "wrong bytes", "longer"])
 def test_a_shard_of_the_cache_that_is_hurt_after_a_reboot_is_fetched_again(
     hurt: str, url: str, filled: Path, expected: list[str]
@@ -298,6 +304,7 @@ def test_a_shard_of_the_cache_that_is_hurt_after_a_reboot_is_fetched_again(
     assert trained(url, cache=filled) == expected
 
 
+@pytest.mark.chaos
 def test_nothing_is_fetched_again_after_a_reboot_if_all_is_right(
     url: str, filled: Path, proxy: FaultProxy, expected: list[str]
 ) -> None:
@@ -309,6 +316,7 @@ def test_nothing_is_fetched_again_after_a_reboot_if_all_is_right(
     assert fetched(proxy) == before
 
 
+@pytest.mark.chaos
 def test_a_cache_that_is_removed_in_use_ends_in_right_batches_or_one_error(
     url: str, cache: Path, proxy: FaultProxy, expected: list[str]
 ) -> None:
@@ -328,6 +336,7 @@ def test_a_cache_that_is_removed_in_use_ends_in_right_batches_or_one_error(
     assert found == expected[: len(found)]
 
 
+@pytest.mark.chaos
 def test_a_split_that_is_replaced_on_the_server_is_another_mirror(
     url: str, filled: Path, store: Path, tmp_path: Path, web: WebServer, proxy: FaultProxy
 ) -> None:
