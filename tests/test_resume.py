@@ -272,6 +272,7 @@ def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weight
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
+@pytest.mark.soak
 def test_two_processes_that_were_killed_are_followed_by_three_and_by_one(tmp_path: Path) -> None:
     """Within one epoch of 22 samples: 4 by two ranks, 6 by three, and the rest by one."""
     store = write_split(tmp_path / "s", traced_pixels(22))
