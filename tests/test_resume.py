@@ -412,7 +412,9 @@ def test_a_journal_of_other_batches_is_named_with_its_file(split: Path, tmp_path
     model = adam_model()
     with (
         ZarrSequence(split, 4, seed=5) as seq,
-        pytest.raises(ValueError, match=r"zarrfeed.json: .*seed was 3 and is 5.*remove this"),
+        pytest.raises(
+            ValueError, match=r"zarrfeed.json: .*seed was 3 and is 5.*remove this"
+        ) as failed,
     ):
         model.fit(
             seq,
@@ -422,6 +424,9 @@ def test_a_journal_of_other_batches_is_named_with_its_file(split: Path, tmp_path
                 ResumeCallback(seq, tmp_path),
             ],
         )
+    assert str(failed.value).count("look up") == 1
+    with pytest.raises(TypeError, match=r"needs the path of its journal.*not 3"):
+        ResumeCallback(seq, 3)  # type: ignore[arg-type]
 
 
 @saves
