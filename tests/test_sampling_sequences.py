@@ -224,8 +224,8 @@ def test_another_sequence_goes_on_in_mid_epoch(store: Path, sampling: Any) -> No
             Shares({"lesion": 0.4}),
             r"shares was \{'lesion': 0.5\} and is \{'lesion': 0.4\}; w",
         ),
-        (Weights([1.0] * 40), "batches: sampler was Shares and is Weights"),
-        (Weights([*[1.0] * 39, 0.99]), "batches: sampler was Shares and is Weights"),
+        (Weights([1.0] * 40), "samples: sampler was Shares and is Weights"),
+        (Weights([*[1.0] * 39, 0.99]), "samples: sampler was Shares and is Weights"),
     ],
     ids=["none", "shares", "equal weights", "weights"],
 )
@@ -234,7 +234,7 @@ def test_a_state_of_another_sampling_is_refused(store: Path, other: Any, said: s
     with pytest.raises(ValueError, match=said):
         FrontEnd(store, 4, sampling=other).load_state_dict(state)
     state = FrontEnd(store, 4, sampling=Weights([1.0] * 39 + [1.1])).state_dict()
-    with pytest.raises(ValueError, match=r"sampler was .* and is|batches: weights was '"):
+    with pytest.raises(ValueError, match=r"sampler was .* and is|samples: weights was '"):
         FrontEnd(store, 4, sampling=other).load_state_dict(state)
 
 
