@@ -13,7 +13,6 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.errors import WorkerTimeout, ZarrfeedError, look_up
 from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.forks import register_at_fork
@@ -25,6 +24,7 @@ from zarrfeed.machine_memory import limited_depth, resident
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zarrfeed.arrays import Arrays
     from zarrfeed.feed.slot import SlotLayout
     from zarrfeed.order.schedule import Schedule
 
@@ -239,7 +239,7 @@ class Feeder:
         if self._arena.free + len(self._pending) >= self._depth:
             return self._arena.lease(task.slot, task.rows)
         layout = self._arena.layout
-        copy = layout.slot(aligned_empty(layout.nbytes))
+        copy = layout.new_slot()
         copy.memory[:] = self._arena.slot(task.slot).memory
         self._arena.give_back(task.slot)
         return copy.first_rows(task.rows)

@@ -11,7 +11,6 @@ from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.connection import Connection
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mixed.mixed_field import MixedField
-from zarrfeed.store.schema import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +74,8 @@ class FetchNotices:
                 )
         fields = [spec.name for spec in self.batch_spec.source]
         patches = self.batch_spec.patches
-        if patches is not None and patches.finds_classes and MASK not in fields:
-            fields.append(MASK)
+        if patches is not None:
+            fields = patches.fields_read(fields)
         parts = [PlanPart(str(each.split.path), each.first, each.stop) for each in rows]
         plan = Plan(schedule, patches, tuple(fields), tuple(parts), max(1, workers))
         self._connection.plan(pickle.dumps(plan), epoch, batch)

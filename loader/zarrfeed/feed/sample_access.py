@@ -14,13 +14,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.arrays import aligned_empty
 from zarrfeed.feed.opening import open_request
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.function_copies import own_copies
 from zarrfeed.store.file_limits import descriptors_each
-from zarrfeed.store.files import require_same
+from zarrfeed.store.files import require_all_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -109,7 +108,7 @@ class SampleAccess:
         """Read some rows of one batch."""
         draws = self._schedule.batch_draws(epoch, batch)[rows]
         layout = SlotLayout.of(self._spec.layout.specs, draws.size, self._spec.layout.draw)
-        slot = layout.slot(aligned_empty(layout.nbytes))
+        slot = layout.new_slot()
         slot.set_draws(draws)
         maker = self._take_maker()
         try:
@@ -134,6 +133,5 @@ class SampleAccess:
 def _reopened(request: Request, stamps: Mapping[str, Stamp | None]) -> SampleAccess:
     """Open the store of a copy, which may be in another process."""
     split, schedule, batch_spec = open_request(request)
-    for name, stamp in stamps.items():  # the split may have been replaced
-        require_same(split.path / name, stamp)
+    require_all_same(split.path, stamps)  # the split may have been replaced
     return SampleAccess(request, schedule, batch_spec)

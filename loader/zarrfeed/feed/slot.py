@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.arrays import aligned
+from zarrfeed.arrays import aligned, aligned_empty
 from zarrfeed.order.draws import SAMPLE_DRAW
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ class SlotLayout:
     def sample_nbytes(self) -> int:
         """Size of one sample in bytes, over all fields."""
         return sum(spec.nbytes for spec in self.specs)
+
+    def new_slot(self) -> Slot:
+        """Return a slot in new memory of its own."""
+        return self.slot(aligned_empty(self.nbytes))
 
     def slot(self, memory: NDArray[np.uint8]) -> Slot:
         """Return a view of memory as a slot.

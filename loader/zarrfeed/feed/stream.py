@@ -13,7 +13,6 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from zarrfeed.arrays import Arrays, Batch, aligned_empty
 from zarrfeed.feed.drawn_classes import draw_shares
 from zarrfeed.feed.fetch_notices import FetchNotices
 from zarrfeed.feed.forks import register_at_fork
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from zarrfeed.arrays import Arrays, Batch
     from zarrfeed.feed.feeder import Feeder
     from zarrfeed.feed.passes import Pass
     from zarrfeed.feed.request import Request
@@ -208,7 +208,7 @@ class Stream:
         draws = self._real_draws(index, epoch)[:rows]
         spec = self.batch_spec
         layout = SlotLayout.of(spec.layout.specs, draws.size, spec.layout.draw)
-        slot = layout.slot(aligned_empty(layout.nbytes))
+        slot = layout.new_slot()
         slot.set_draws(draws)
         maker = BatchMaker(replace(spec, layout=layout))
         try:
@@ -266,7 +266,7 @@ class Stream:
     def _fill(self, schedule: Schedule, epoch: int, index: int) -> Arrays:
         """Read a batch. The caller must hold the maker's lock."""
         layout = self.batch_spec.layout
-        slot = layout.slot(aligned_empty(layout.nbytes))
+        slot = layout.new_slot()
         draws = schedule.batch_draws(epoch, index)
         slot.set_draws(draws)
         if self._maker is None:

@@ -15,7 +15,7 @@ from zarrfeed.feed.stream import Stream
 from zarrfeed.fronts.datasets import Datasets
 from zarrfeed.order.ranks import undetected
 from zarrfeed.spelling import named
-from zarrfeed.store.files import require_same
+from zarrfeed.store.files import require_all_same
 from zarrfeed.store.mirror.origin import Remote
 
 if TYPE_CHECKING:
@@ -262,8 +262,7 @@ class FrontEnd(Datasets):
         stamps = state.pop("_stamps")
         self.__dict__.update(state)
         self._stream = Stream(self._request, self._detect_rank)
-        for name, stamp in stamps.items():  # the split may have been replaced
-            require_same(self._stream.split.path / name, stamp)
+        require_all_same(self._stream.split.path, stamps)  # the split may have been replaced
         self._stream.position.restore(position)
 
     def __getitem__(self, index: int) -> Batch:

@@ -10,12 +10,17 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.address import entry_kind
 from zarrfeed.store.file_limits import with_room
 from zarrfeed.store.schema import METADATA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Buffer
 
 # Modification time of an array's metadata in ns, and its size in bytes. Not its inode, because some
 # network file systems renumber inodes.
@@ -68,6 +73,19 @@ def require_same(folder: Path, stamp: Stamp | None) -> None:
             "ZarrSequence to read the new one"
             f"{look_up('replaced-split')}"
         )
+
+
+def require_all_same(folder: Path, stamps: Mapping[str, Stamp | None]) -> None:
+    """Check each of several arrays of a folder, given by name, as :func:`require_same`."""
+    for name, stamp in stamps.items():
+        require_same(folder / name, stamp)
+
+
+def replace_file(path: Path, content: Buffer) -> None:
+    """Write a file aside, and rename it, so that nobody ever sees half of it."""
+    aside = path.with_name(f"{path.name}.tmp")
+    aside.write_bytes(content)
+    aside.replace(path)
 
 
 def open_file(path: Path, *, within: str) -> int:

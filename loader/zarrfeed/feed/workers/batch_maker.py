@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.feed.slot import SlotLayout
 from zarrfeed.feed.workers.draw_names import DrawNames
 from zarrfeed.feed.workers.patch_reader import PatchPlace, PatchReader
 from zarrfeed.feed.workers.sample_reader import SampleReader
 from zarrfeed.feed.workers.transform_calls import call_transform, copy_results, required
-from zarrfeed.store.files import require_same
+from zarrfeed.store.files import require_all_same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from zarrfeed.arrays import Arrays
     from zarrfeed.feed.arena import Arena
     from zarrfeed.feed.slot import Slot, Spec
     from zarrfeed.feed.workers import Task
@@ -50,8 +50,7 @@ class BatchMaker:
     def __init__(self, spec: BatchSpec) -> None:
         self._spec = spec
         self._split = spec.split
-        for name, stamp in spec.stamps.items():  # the split may have been replaced
-            require_same(spec.split.path / name, stamp)
+        require_all_same(spec.split.path, spec.stamps)  # the split may have been replaced
         self._fields = [field.name for field in spec.source]
         self._names = [array.name for array in spec.layout.specs]
         self._reader = _open_reader(
@@ -60,7 +59,7 @@ class BatchMaker:
         self._scratch: Arrays | None = None
         if spec.transform is not None or spec.batch_transform is not None:
             scratch = SlotLayout.of(spec.source, spec.layout.rows)
-            self._scratch = scratch.slot(aligned_empty(scratch.nbytes)).arrays
+            self._scratch = scratch.new_slot().arrays
 
     def do(self, task: Task, arena: Arena) -> None:
         """Fill the slot of a task and mark it as done. Raises the errors of :meth:`fill`."""

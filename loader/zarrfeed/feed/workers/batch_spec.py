@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -71,6 +71,13 @@ class PatchSpec:
     shift: bool
     fill: tuple[float, ...]
     finds_classes: bool
+
+    def fields_read(self, fields: Iterable[str]) -> list[str]:
+        """Return the fields of patches, and the mask if pixels of classes are looked up in it."""
+        names = list(fields)
+        if self.finds_classes and MASK not in names:
+            names.append(MASK)
+        return names
 
 
 @dataclass(frozen=True, slots=True)

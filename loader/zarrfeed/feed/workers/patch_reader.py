@@ -96,10 +96,7 @@ class PatchReader:
     ) -> None:
         self._split = split
         self._spec = spec
-        names = list(fields)
-        if spec.finds_classes and MASK not in names:
-            names.append(MASK)
-        self._names = names
+        self._names = names = spec.fields_read(fields)
         self._reader = BatchReader(split, names, open_files=open_files, cache_nbytes=_CACHE_NBYTES)
         # Memory for the part of a mask's tile in which a pixel is looked up.
         self._mask: NDArray[Any] = np.empty(0, np.uint8)
