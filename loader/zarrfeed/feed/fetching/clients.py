@@ -20,6 +20,7 @@ from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
 from zarrfeed.feed.fetching.mirror import Mirror
 from zarrfeed.feed.fetching.mirror_folder import find_split, is_plain, make_folder, marker_of
 from zarrfeed.feed.fetching.upcoming import OpenPart, Plan, Upcoming
+from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
 from zarrfeed.store.object_store import ObjectError, open_store
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.fetching.cache_space import CacheSpace
     from zarrfeed.feed.fetching.downloads import Downloads
+    from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.mirror.messages import Message
 
 _LOG = logging.getLogger(__name__)
@@ -187,42 +189,32 @@ class Clients:
                     mirror.table.announce(evicts=self._space.limit is not None)
                 self._downloads.add(mirror)
                 self._mirrors[str(folder)] = mirror
-                if mirror.table is not None:
-                    mirror.table.announce(evicts=self._space.limit is not None)
         mirror.store = store  # the latest credentials
         self._opened_by[str(folder)] = url.encode() + content
         return mirror
 
     async def _require(self, request: _Request) -> Message:
-        client, message, content = request
-        mirror = client.mirrors[message["folder"]]
-        if mirror.files is None:
-            raise ValueError("no blocks")
-        blocks = numbers_of(content, below=mirror.files.blocks)
-        self._space.make_way(int(mirror.files.nbytes_of(blocks).sum()))
-        await self._downloads.require(client, mirror, blocks)
+        mirror, files = _blocks_of(request)
+        blocks = numbers_of(request.content, below=files.blocks)
+        self._space.make_way(int(files.nbytes_of(blocks).sum()))
+        await self._downloads.require(request.client, mirror, blocks)
         return {}
 
     async def _doubt(self, request: _Request) -> Message:
         client, message, content = request
-        mirror = client.mirrors[message["folder"]]
-        if mirror.files is None:
-            raise ValueError("no blocks")
-        blocks = numbers_of(content, below=mirror.files.blocks)
+        mirror, files = _blocks_of(request)
+        blocks = numbers_of(content, below=files.blocks)
         doubts = {(message["folder"], block) for block in blocks.tolist()} - client.doubted
         client.doubted |= doubts
         new = np.array(sorted(block for _, block in doubts), np.int64)
         return {"again": self._downloads.doubt(mirror, new)}
 
     async def _indexes(self, request: _Request) -> Message:
-        mirror = request.client.mirrors[request.message["folder"]]
-        if mirror.files is None or mirror.table is None:
-            raise ValueError("no blocks")
-        files = numbers_of(request.content, below=mirror.files.files)
-        fields, shards = np.divmod(files, mirror.files.shards)
+        mirror, files = _blocks_of(request)
+        fields, shards = np.divmod(numbers_of(request.content, below=files.files), files.shards)
         await asyncio.gather(
             *(
-                self._chunks_of(mirror, mirror.files.fields[field]).load(shards[fields == field])
+                self._chunks_of(mirror, files.fields[field]).load(shards[fields == field])
                 for field in np.unique(fields).tolist()
             )
         )
@@ -265,9 +257,7 @@ class Clients:
                 self._downloads.counters["requests"] += 1
                 self._space.make_way(found.of.nbytes)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                aside = path.with_name(f"{path.name}.tmp")
-                aside.write_bytes(found.data)
-                aside.replace(path)
+                replace_file(path, found.data)
 
         await asyncio.gather(*(fetch(key) for key in mirror.keys_of(array)))
         marker.touch()
@@ -368,6 +358,14 @@ class Clients:
         plan = self._downloads.plan
         present = int(plan.nbytes[plan.present].sum())
         return {"counters": {**self._downloads.counters, "present": present, "pid": os.getpid()}}
+
+
+def _blocks_of(request: _Request) -> tuple[Mirror, FileTable]:
+    """Return the mirror that a request is about, and its files, which come block by block."""
+    mirror = request.client.mirrors[request.message["folder"]]
+    if mirror.files is None:
+        raise ValueError("no blocks")
+    return mirror, mirror.files
 
 
 @contextmanager

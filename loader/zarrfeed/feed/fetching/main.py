@@ -27,6 +27,7 @@ from zarrfeed.feed.fetching.cache_space import CacheSpace
 from zarrfeed.feed.fetching.clients import Clients
 from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
+from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror.connection import ADDRESS, peer_uid
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ async def _serve(cache: Path) -> None:
     path.chmod(0o600)
     server = await asyncio.start_unix_server(serve, sock=listening)
     address = cache / ADDRESS
-    aside = address.with_suffix(".tmp")
-    aside.write_text(json.dumps({"socket": str(path), "pid": os.getpid()}), "utf-8")
-    aside.replace(address)
+    replace_file(address, json.dumps({"socket": str(path), "pid": os.getpid()}).encode())
     loop.call_later(_FIRST_SECONDS, end_if_idle)
     try:
         await over.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections import OrderedDict
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from zarrfeed.store.object_store import ObjectStore
 
 _OPEN_FILES = 256
-_HASHED_NBYTES = 1 << 20
 _PAGE = 4096  # least part of a file that can be a hole
 
 
@@ -171,10 +171,8 @@ class Mirror:
         """Return whether the bytes of a file have the hash that the split says."""
         assert self.files is not None
         digest = xxhash.xxh3_64()
-        memory = memoryview(bytearray(_HASHED_NBYTES))
         with self._paths[file].open("rb", buffering=0) as opened:
-            while count := opened.readinto(memory):
-                digest.update(memory[:count])
+            hashlib.file_digest(opened, lambda: digest)
         return digest.intdigest() == int(self.files.digests[file])
 
     def mark_whole(self, file: int) -> None:

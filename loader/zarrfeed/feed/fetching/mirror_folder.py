@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zarrfeed.errors import StoreError, look_up
+from zarrfeed.store.files import replace_file
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.mirrored_reader import table_path
@@ -281,7 +282,5 @@ def read_about(split: Path) -> dict[str, Any]:
 
 def write_about(split: Path, url: str) -> None:
     """Write the address and the machine's start into a mirror, aside and renamed."""
-    path = table_path(split).with_name(ABOUT)
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps({"url": url, "boot": boot_id()}), "utf-8")
-    aside.replace(path)
+    about = json.dumps({"url": url, "boot": boot_id()})
+    replace_file(table_path(split).with_name(ABOUT), about.encode())
