@@ -23,6 +23,7 @@ from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
 from zarrfeed.feed.fetching.mirror import Mirror
 from zarrfeed.feed.fetching.mirror_folder import find_split, make_folder
+from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.mirror import messages
 from zarrfeed.store.mirror.block_table import WHOLE, WRONG
@@ -323,6 +324,20 @@ def test_a_schedule_is_pickled_by_its_arguments() -> None:
     again = pickle.loads(pickle.dumps(schedule))
     for batch in range(schedule.batches):
         assert (again.batch_ids(2, batch) == schedule.batch_ids(2, batch)).all()
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_no_more_than_two_epochs_are_planned_ahead(samples: int) -> None:
+    of = {"shuffle": True, "block": 1, "seed": 0, "drop_remainder": False}
+    schedule = Schedule(range(samples), 1, **of, rank=0, world_size=1)  # type: ignore[arg-type]
+    upcoming = Upcoming(Plan(schedule, None, (), (), 1), (), epoch=0, batch=0, blocks=0)
+
+    async def plan_all() -> None:
+        while not upcoming.complete:
+            await upcoming.extend()
+
+    asyncio.run(plan_all())
+    assert upcoming.uses.known == 2 * samples + 1
 
 
 def test_there_is_a_boot_id() -> None:

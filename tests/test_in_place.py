@@ -31,7 +31,9 @@ from zarrfeed import (
 )
 from zarrfeed.store.box_plan import BoxPlan
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
-from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.in_place import opening
+from zarrfeed.store.located import locate
+from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.reader import BatchReader
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ def whole(split: Split, case: int, field: str) -> NDArray[Any]:
     out = np.empty((*size, *layout.sample_shape[len(size) :]), layout.dtype)
     read_box(split, case, tuple(slice(0, extent) for extent in size), **{field: out})
     return out
+
+
+def open_in_place(path: Path, axes: int | None, fields: Any = None) -> Split | None:
+    return opening.open_in_place(locate(path, Remote.of()), axes, fields)
 
 
 def opened(path: Path, axes: int, fields: Any = None) -> Split:

@@ -12,9 +12,10 @@ from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.in_place.opening import open_in_place
 from zarrfeed.store.local_split import list_local_splits
+from zarrfeed.store.located import locate
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
+from zarrfeed.store.split_opening import join_path, open_located, open_split_at, splits_below
 
 if TYPE_CHECKING:
     import os
@@ -63,7 +64,7 @@ def open_both(
             tile = of_it.tile_size
             plain = None
             if tile is not None and not (remote_url(given) and splits_below(given, remote)):
-                plain = open_in_place(given, len(tile), (truth,), remote=remote)
+                plain = open_in_place(locate(given, remote), len(tile), (truth,))
             if plain is not None:
                 return plain, of_it
     true, true_splits = _opened(given, remote)
@@ -113,11 +114,12 @@ def _opened(
     splits = () if isinstance(place, Path) else splits_below(place, remote)
     if splits:
         return place, splits
-    in_place = open_in_place(place, None, "all", remote=remote)
+    located = locate(place, remote)
+    in_place = open_in_place(located, None, "all")
     if in_place is not None:
         return in_place, ()
     splits = list_local_splits(place) if isinstance(place, Path) else ()
-    return (place, splits) if splits else (open_split_at(place, remote), ())
+    return (place, splits) if splits else (open_located(located), ())
 
 
 def predicted_field(predicted: Split, field: str | None) -> str:

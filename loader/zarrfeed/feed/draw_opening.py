@@ -9,7 +9,8 @@ from zarrfeed.feed.patch_opening import open_patches
 from zarrfeed.feed.sample_opening import open_samples
 from zarrfeed.feed.subset_ids import chosen_ids
 from zarrfeed.store.in_place.opening import open_in_place, refuse_image
-from zarrfeed.store.split_opening import open_split_at
+from zarrfeed.store.located import locate
+from zarrfeed.store.split_opening import open_located
 
 if TYPE_CHECKING:
     import os
@@ -40,16 +41,16 @@ def open_path(request: Request, path: str | os.PathLike[str]) -> Split:
     StoreError
         There is no such split, or it is damaged.
     """
-    split = None
+    located, split = locate(path, request.remote), None
     if request.patches is None:
         if request.structure is None:
-            refuse_image(path, request.remote)
+            refuse_image(located)
     else:
         fields = request.fields
         if fields is None and request.structure and not request.transforms:
             fields = request.structure.names  # transforms may make some of these
-        split = open_in_place(path, request.patches.axes, fields, remote=request.remote)
-    return open_split_at(path, request.remote) if split is None else split
+        split = open_in_place(located, request.patches.axes, fields)
+    return open_located(located) if split is None else split
 
 
 def open_draws(

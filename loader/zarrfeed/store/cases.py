@@ -14,11 +14,12 @@ from zarrfeed.spelling import did_you_mean, few
 from zarrfeed.store.case_array import CaseArray, ReaderPool
 from zarrfeed.store.case_reading import read_case_keys, read_case_table
 from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.located import locate
 from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import CASE_AFFINE, CASE_KEY, CASE_SPACING, IMAGE
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import open_split_at
+from zarrfeed.store.split_opening import open_located
 
 if TYPE_CHECKING:
     import os
@@ -119,9 +120,9 @@ def open_cases(
     ...     print(key, scan.shape, scan[:, 100, 100].mean())
     """
     if not isinstance(store, Split):
-        remote = Remote.of(cache, cache_limit, storage_options)
-        found = open_in_place(store, None, "all", remote=remote)
-        store = open_split_at(store, remote) if found is None else found
+        located = locate(store, Remote.of(cache, cache_limit, storage_options))
+        found = open_in_place(located, None, "all")
+        store = open_located(located) if found is None else found
     return Cases(store, field)
 
 

@@ -11,12 +11,11 @@ import bz2
 import lzma
 import struct
 import zlib
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 import google_crc32c
-import numcodecs.blosc
-import numcodecs.lz4
-import numcodecs.zstd
 import numpy as np
 
 if TYPE_CHECKING:
@@ -33,11 +32,6 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # A chunk may consist of several streams. Writers make one; decoding millions of empty ones would
 # take forever.
 _MOST_STREAMS = 1000
-
-
-def use_one_thread_per_decode() -> None:
-    """Keep Blosc from starting threads of its own, because workers already run in parallel."""
-    numcodecs.blosc.use_threads = False
 
 
 def decode_chunk(layout: ArrayLayout, encoded: memoryview, target: memoryview) -> None:
@@ -79,18 +73,25 @@ def decode_into(compressor: Compressor, source: memoryview, target: memoryview) 
         if compressor == "raw":
             target[:] = source.cast("B")
         else:
-            _BLOCK_DECODERS[compressor](source, target)
+            block_decoder(compressor)(source, target)
     # what numcodecs and the standard library raise on damaged bytes
     except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{compressor} cannot decode it ({error})") from error
 
 
-# Functions that decode a whole chunk into a given buffer, and raise if it does not fit exactly.
-_BLOCK_DECODERS: Mapping[Compressor, Callable[[memoryview, memoryview], object]] = {
-    "blosc": numcodecs.blosc.decompress,
-    "zstd": numcodecs.zstd.decompress,
-    "lz4": numcodecs.lz4.decompress,
-}
+@cache
+def block_decoder(compressor: Compressor) -> Callable[[memoryview, memoryview], object]:
+    """Return the function that decodes a whole chunk into a buffer, which it must fill exactly.
+
+    numcodecs is imported only now: that takes a tenth of a second.
+    """
+    if compressor == "blosc":
+        from numcodecs import blosc
+
+        blosc.use_threads = False  # workers already run in parallel
+    decode: Callable[[memoryview, memoryview], object]
+    decode = import_module(f"numcodecs.{compressor}").decompress
+    return decode
 
 
 class _Stream(Protocol):

@@ -12,7 +12,8 @@ from zarrfeed.store.address import remote_url
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
+from zarrfeed.store.located import locate
+from zarrfeed.store.split_opening import join_path, open_located, open_split_at, splits_below
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
@@ -47,17 +48,20 @@ def open_predicted(
     # Splits of a remote dataset are looked for first: all else lists its objects.
     splits = () if remote_url(path) is None else splits_below(path, remote)
     if not splits:
-        split = open_in_place(path, axes, fields, remote=remote)
+        located = locate(path, remote)
+        split = open_in_place(located, axes, fields)
         if split is not None:
             return split
-        splits = splits_below(path, remote)
+        splits = splits_below(path, remote) if located.url is None else ()
+        if not splits:
+            return open_located(located)
     if len(splits) > 1:
         raise StoreError(
             f"{path}: needed one split, found {', '.join(splits)}: name one, such as "
             f"{join_path(path, splits[-1])}"
             f"{look_up('no-split')}"
         )
-    return open_split_at(join_path(path, splits[0]) if splits else path, remote)
+    return open_split_at(join_path(path, splits[0]), remote)
 
 
 def cases_of(split: Split, field: str, axes: int) -> CaseTable:

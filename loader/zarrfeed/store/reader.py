@@ -14,7 +14,6 @@ import numpy as np
 from zarrfeed.arrays import aligned_empty
 from zarrfeed.errors import ReadError, StoreError, look_up
 from zarrfeed.machine_memory import enough_memory, require_memory
-from zarrfeed.store.codecs import use_one_thread_per_decode
 from zarrfeed.store.field_opening import open_field
 from zarrfeed.store.files import require_same
 from zarrfeed.store.read_plan import ReadPlan
@@ -57,7 +56,6 @@ class BatchReader:
         open_files: int = 128,
         cache_nbytes: int = 0,
     ) -> None:
-        use_one_thread_per_decode()
         self._path = split.path
         layouts = split.select(fields)
         each = max(1, open_files // len(layouts))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.local_split import list_local_splits, open_local_split
+from zarrfeed.store.located import Located, locate
 from zarrfeed.store.mirror.mirrored_split import list_remote_splits, open_mirrored
 from zarrfeed.store.mirror.origin import Remote
 
@@ -44,8 +45,13 @@ def open_split(
 
 def open_split_at(path: str | os.PathLike[str], remote: Remote) -> Split:
     """Open a split; as :func:`open_split`."""
-    url = remote_url(path)
-    return open_local_split(absolute_path(path)) if url is None else open_mirrored(url, remote)
+    return open_located(locate(path, remote))
+
+
+def open_located(located: Located) -> Split:
+    """Open a split; as :func:`open_split`."""
+    folder, url = located.folder, located.url
+    return open_local_split(folder) if url is None else open_mirrored(folder, url, located.remote)
 
 
 def join_path(path: str | os.PathLike[str], name: str) -> str | Path:

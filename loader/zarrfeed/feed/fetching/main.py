@@ -20,6 +20,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from hashlib import blake2b
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,11 @@ _LOCK = "fetcher.lock"
 _IDLE_SECONDS = 2.0
 _FIRST_SECONDS = 20.0  # until the first client, who has started this process
 _MOST_PATH = 100  # of the 107 bytes that a socket's name may have
+# The event loop waits so long for threads that compute plans; Python's 5 ms are as long as a
+# megabyte takes.
+_SWITCH_SECONDS = 0.0005
+# What is needed once metadata has come; it is imported while that is on its way.
+_LATER = ("numcodecs.zstd", "zarrfeed.order.schedule", "zarrfeed.feed.workers.batch_spec")
 
 
 def main(cache: str) -> None:
@@ -53,6 +59,7 @@ def main(cache: str) -> None:
         faulthandler.enable()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     folder = Path(cache)
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -97,6 +104,8 @@ async def _serve(cache: Path) -> None:
     address = cache / ADDRESS
     replace_file(address, json.dumps({"socket": str(path), "pid": os.getpid()}).encode())
     loop.call_later(_FIRST_SECONDS, end_if_idle)
+    for module in _LATER:
+        loop.run_in_executor(None, import_module, module)
     try:
         await over.wait()
     finally:

@@ -205,11 +205,23 @@ class Mirror:
     def _descriptor(self, file: int) -> int:
         descriptor = self._open.pop(file, None)
         if descriptor is None:
-            descriptor = os.open(self._paths[file], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = self._opened(file)
             if len(self._open) >= _OPEN_FILES:
                 os.close(self._open.popitem(last=False)[1])
         self._open[file] = descriptor
         return descriptor
+
+    def _opened(self, file: int) -> int:
+        """Open a file; make it, of full size without any block, if it is needed first."""
+        path, flags = self._paths[file], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            assert self.files is not None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+            os.ftruncate(descriptor, int(self.files.nbytes[file]))
+            return descriptor
 
     def _doubt_all(self) -> None:
         """Take what was written before this machine was started again as absent, until checked."""
@@ -229,6 +241,8 @@ class Mirror:
         if self.files is None or self.table is None:
             return
         for file, path in enumerate(self._paths):
+            if not path.exists():
+                continue
             blocks = np.array(self.files.blocks_of(file))
             absent = blocks[~self.table.present(blocks)]
             there = int(self.files.nbytes[file]) - int(self.files.nbytes_of(absent).sum())

@@ -1,4 +1,4 @@
-"""How is the folder of a mirror made? All metadata at once, shards as files of holes.
+"""How is the folder of a mirror made? All metadata at once; files of shards when they are needed.
 
 The names of what a packed split has are in its ``zarr.json``, the sizes and hashes of its shards in
 ``shard_files``: nothing is listed. Other stores are listed, unless their metadata is consolidated.
@@ -207,7 +207,7 @@ async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Pat
                 _write(split / key, content)
         final = cache / found.folder_name
         if not final.exists():
-            await asyncio.to_thread(_add_files, opened)
+            await asyncio.to_thread(_add_table, opened)
             new.replace(final)
         return final / split.name
     except OSError as error:
@@ -226,18 +226,12 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _add_files(split: Split) -> None:
-    """Make the files of all shards, of full size without any block, and the table of blocks."""
-    folder = table_path(split.path).parent
-    folder.mkdir()
+def _add_table(split: Split) -> None:
+    """Make the table of blocks, none of which is there."""
+    table_path(split.path).parent.mkdir()
     files = files_by_block(split)
-    if files is None:
-        return
-    for file, path in enumerate(shard_paths(split, files)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as made:
-            made.truncate(int(files.nbytes[file]))
-    BlockTable.create(table_path(split.path), files)
+    if files is not None:
+        BlockTable.create(table_path(split.path), files)
 
 
 def shard_paths(split: Split, files: FileTable) -> Iterator[Path]:

@@ -170,7 +170,8 @@ class Upcoming:
         schedule = self.plan.schedule
         parts, numbers, total = [], [], 0
         epoch, batch = self._next
-        while total < self._draws:
+        ahead = self.uses.planned + _EPOCHS * self.epoch_batches
+        while total < self._draws and self._epochs[epoch] + batch <= ahead:
             if batch >= schedule.grid(epoch).numbers.stop:
                 numbers_then = schedule.grid(epoch + 1).numbers
                 self._epochs[epoch + 1] = self._epochs[epoch] + batch - numbers_then.start

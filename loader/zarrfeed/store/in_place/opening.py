@@ -9,7 +9,6 @@ import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import few
-from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.case_table import CaseTable
 from zarrfeed.store.field_source import MemoryField, row_layout
 from zarrfeed.store.in_place.nodes import Nodes, join
@@ -17,8 +16,7 @@ from zarrfeed.store.in_place.ome_cases import image_at, ome_cases
 from zarrfeed.store.in_place.plain_cases import arrays_of, plain_case
 from zarrfeed.store.in_place.reading import InPlaceField
 from zarrfeed.store.local_split import only_store_errors
-from zarrfeed.store.mirror.mirrored_split import open_mirror
-from zarrfeed.store.mirror.origin import Origin, Remote, naming_address
+from zarrfeed.store.mirror.origin import Origin, naming_address
 from zarrfeed.store.mirror.whole_arrays import FetchedField
 from zarrfeed.store.names import encode_names, store_stems
 from zarrfeed.store.schema import (
@@ -35,7 +33,6 @@ from zarrfeed.store.split import Split
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -43,25 +40,21 @@ if TYPE_CHECKING:
 
     from zarrfeed.store.in_place.case_fields import Case
     from zarrfeed.store.in_place.ome_cases import Wanted
+    from zarrfeed.store.located import Located
     from zarrfeed.store.schema import JSON, ArrayLayout
 
 _DEPTH = 3  # of folders: row, column and field of a plate
 _MOST_NODES = 100_000
 
 
-def open_in_place(
-    path: str | os.PathLike[str],
-    axes: int | None,
-    fields: Wanted = None,
-    *,
-    remote: Remote | None = None,
-) -> Split | None:
+def open_in_place(located: Located, axes: int | None, fields: Wanted = None) -> Split | None:
     """Open images and labels that zarrfeed did not pack, as a split of cases.
 
     Parameters
     ----------
-    path
-        A Zarr array or group, version 2 or 3, an OME-Zarr image, or a folder of such.
+    located
+        A Zarr array or group, version 2 or 3, an OME-Zarr image, or a folder of such. Arrays of an
+        address are fetched whole when they are read first.
     axes
         Number of spatial axes of patches, 2 or 3; None for those of OME-Zarr images, which alone
         are opened then.
@@ -69,9 +62,6 @@ def open_in_place(
         Names of the fields, the image first: of OME-Zarr images ``image`` and labels (``mask`` is
         the only label), else paths of arrays in a group. None for the image and its mask, if there
         is one. "all" for all labels of OME-Zarr images.
-    remote
-        How an address is read; None for the defaults. Arrays are fetched whole when they are read
-        first.
 
     Returns
     -------
@@ -85,20 +75,13 @@ def open_in_place(
         Cases have several labels and none is named, their arrays are of different sizes, or their
         metadata is damaged.
     """
-    remote = Remote.of() if remote is None else remote
-    folder, url = _folder(path, remote)
+    folder, url = located.folder, located.url
     with naming_address(folder, url or str(folder)), only_store_errors(folder):
         cases = _Search(Nodes(folder), axes, fields).cases() if folder.is_dir() else []
         if not cases:
             return None
         split = _split(folder, cases)
-        return split if url is None else _fetched(split, Origin(url, remote, None))
-
-
-def _folder(path: str | os.PathLike[str], remote: Remote) -> tuple[Path, str | None]:
-    """Return a local folder, or the mirror of an address and the address."""
-    url = remote_url(path)
-    return (absolute_path(path), None) if url is None else (open_mirror(url, remote), url)
+        return split if url is None else _fetched(split, Origin(url, located.remote, None))
 
 
 def _fetched(split: Split, origin: Origin) -> Split:
@@ -112,22 +95,15 @@ def _fetched(split: Split, origin: Origin) -> Split:
     return replace(split, sources=sources, origin=origin)
 
 
-def refuse_image(path: str | os.PathLike[str], remote: Remote) -> None:
+def refuse_image(located: Located) -> None:
     """Raise an error if zarrfeed did not pack what is there, and it is an OME-Zarr image.
-
-    Parameters
-    ----------
-    path
-        Any path or address.
-    remote
-        How an address is read.
 
     Raises
     ------
     StoreError
         It is.
     """
-    folder, url = _folder(path, remote)
+    folder, url = located.folder, located.url
     with only_store_errors(folder):
         nodes = Nodes(folder)
         metadata = nodes.metadata("") if folder.is_dir() else None

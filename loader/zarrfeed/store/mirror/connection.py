@@ -33,7 +33,7 @@ ADDRESS = "fetcher.json"  # in the cache: the fetcher's socket and process id
 LOG = "fetcher.log"
 _FETCHER = "zarrfeed.feed.fetching.main"
 _START_SECONDS = 60.0
-_RETRY_SECONDS = 0.05
+_RETRY_SECONDS = 0.01
 _MOST_LOG = 1 << 20
 # Where obstore looks for credentials, regions, endpoints and proxies.
 _VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "HTTP_", "HTTPS_", "NO_PROXY", "http_", "https_", "no_")

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def open_mirrored(url: str, remote: Remote) -> Split:
-    """Open a remote split, whose metadata is fetched unless it is in the cache.
+def open_mirrored(folder: Path, url: str, remote: Remote) -> Split:
+    """Open a remote split whose metadata is in the cache.
 
     Parameters
     ----------
+    folder
+        What :func:`open_mirror` returned.
     url
         Address of the split, as :func:`zarrfeed.store.address.remote_url` returns it.
     remote
@@ -44,9 +46,8 @@ def open_mirrored(url: str, remote: Remote) -> Split:
     Raises
     ------
     StoreError
-        There is no such split, it cannot be read, or the cache cannot be used.
+        There is no such split, or it is damaged.
     """
-    folder = open_mirror(url, remote)
     with naming_address(folder, url):
         split = open_local_split(folder, mirror=True)
         split = replace(split, origin=Origin(url, remote, None))
