@@ -27,7 +27,7 @@ from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.mirror import messages
 from zarrfeed.store.mirror.block_table import WHOLE, WRONG
-from zarrfeed.store.object_store import ObjectStore
+from zarrfeed.store.objects.object_store import ObjectStore
 from zarrfeed_convert import convert
 
 if TYPE_CHECKING:

@@ -80,7 +80,11 @@ WORLDS = {
     },
     "ctypes": {"store.truncation", "feed.fetching.holes"},
     "PIL": {"pictures.picture_files"},
-    "obstore": {"store.object_store", "store.object_transfers"},
+    "obstore": {
+        "store.objects.errors",
+        "store.objects.options",
+        "store.objects.object_transfers",
+    },
 }
 
 # Public modules of the loader that the other packages may name: its page and its pure layer.
@@ -94,8 +98,9 @@ PUBLIC = {
     "zarrfeed.pictures.planes", "zarrfeed.pictures.picture_files",
     "zarrfeed.views.stored_views", "zarrfeed.views.drawn_arrays", "zarrfeed.views.chosen",
     "zarrfeed.views.conditions", "zarrfeed.fronts.sequence_views",
-    "zarrfeed.pictures.large_images", "zarrfeed.store.object_store",
-    "zarrfeed.store.object_transfers", "zarrfeed.store.mirror.origin",
+    "zarrfeed.pictures.large_images", "zarrfeed.store.objects.errors",
+    "zarrfeed.store.objects.stored_object", "zarrfeed.store.objects.part_digest",
+    "zarrfeed.store.objects.object_transfers", "zarrfeed.store.mirror.origin",
     "zarrfeed.store.split_opening",  # of what has an address, as all commands open it
 }  # fmt: skip
 

@@ -13,11 +13,12 @@ pytest.importorskip("obstore")
 from obstore.store import MemoryStore
 
 from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.store.object_store import ObjectError, ObjectStore, open_store
+from zarrfeed.store.objects.errors import ObjectError
+from zarrfeed.store.objects.object_store import ObjectStore, open_store
+from zarrfeed.store.objects.object_transfers import ObjectTransfers, Stopped, open_transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 QUICK = {"max_retries": 1, "retry_timeout": 2, "read_timeout": "500ms"}
@@ -40,10 +41,10 @@ class Faults(BaseHTTPRequestHandler):
         if what == "stalls":
             threading.Event().wait(3)
             return None
-        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
-        data = DATA[first : last + 1]
+        first, last = wanted.removeprefix("bytes=").split("-")
+        start, data = int(first), DATA[int(first) : int(last or len(DATA)) + 1]
         sent = data[:100_000] if what == "cuts" else data
-        headers = {"Content-Range": f"bytes {first}-{first + len(data) - 1}/{len(DATA)}"}
+        headers = {"Content-Range": f"bytes {start}-{start + len(data) - 1}/{len(DATA)}"}
         self.answer(206, sent, nbytes=len(data), **headers)
         self.close_connection = len(sent) < len(data)
         return None
@@ -81,6 +82,26 @@ def test_a_connection_that_is_cut_again_and_again_goes_on_at_the_byte_reached(ur
     assert read(url, "cuts", 5, 900_000) == DATA[5:900_000]
     starts = [int(line.split()[1].split("-")[0]) for line in Faults.asked if "cuts" in line][1:]
     assert starts == [5 + 100_000 * i for i in range(9)]
+
+
+def test_pieces_go_on_at_the_byte_reached_though_each_is_longer(url: str) -> None:
+    """No answer has enough bytes for a piece; those that came are not asked for again."""
+    store = open_transfers(url, QUICK)
+    Faults.asked.clear()
+    assert b"".join(store.pieces("cuts", start=5)) == DATA[5:]
+    starts = [int(line.split()[1].split("-")[0]) for line in Faults.asked][1:]
+    assert starts == [5 + 100_000 * i for i in range(11)]
+
+
+@pytest.mark.parametrize("key", ["stalls", "cuts"])
+def test_pieces_end_within_a_moment_once_others_have_failed(url: str, key: str) -> None:
+    stop = threading.Event()
+    pieces = open_transfers(url, {"max_retries": 0}, stop).pieces(key, start=5)
+    if key == "cuts":
+        next(pieces)
+    stop.set()
+    with pytest.raises(Stopped):
+        list(pieces)
 
 
 @pytest.mark.parametrize(
@@ -124,22 +145,48 @@ def test_no_message_shows_an_option() -> None:
     assert "very secret" not in repr(store)
 
 
-def test_a_web_server_cannot_list(url: str) -> None:
+@pytest.mark.parametrize("ask", [lambda store: next(store.list()), ObjectStore.entries])
+def test_a_web_server_cannot_list(url: str, ask: Callable[[ObjectStore], object]) -> None:
     with pytest.raises(ReadError, match="cannot list"):
-        next(open_store(url).list())
+        ask(open_store(url))
 
 
-def test_objects_are_written_listed_and_read(tmp_path: Path) -> None:
-    store = ObjectStore("memory://", MemoryStore())
-    large = tmp_path / "large"
-    large.write_bytes(DATA * 20)
-    store.put("a/large", large)
-    store.put("a/small", b"small")
-    assert {each.key: each.nbytes for each in store.list("a")} == {
+@pytest.fixture
+def memory() -> ObjectTransfers:
+    return ObjectTransfers("memory://", MemoryStore(), threading.Event())
+
+
+def test_objects_are_written_listed_and_read(memory: ObjectTransfers) -> None:
+    memory.send("a/large", [DATA] * 20, len(DATA) * 20)
+    memory.put("a/small", b"small")
+    memory.put("empty", b"")
+    assert {each.key: each.nbytes for each in memory.list("a")} == {
         "a/large": len(DATA) * 20,
         "a/small": 5,
     }
-    assert bytes(memoryview(store.read("a/small").data)) == b"small"
-    assert store.look("a/large").nbytes == len(DATA) * 20
+    assert memory.entries() == (("a",), ("empty",))
+    assert memory.folders() == ("a",)
+    assert bytes(memoryview(memory.read("a/small").data)) == b"small"
+    assert memory.look("a/large").nbytes == len(DATA) * 20
     with pytest.raises(FileNotFoundError):
-        store.look("a/none")
+        memory.look("a/none")
+
+
+@pytest.mark.parametrize("start", [0, 1, len(DATA) * 3 - 1])
+def test_pieces_are_the_rest_of_an_object(memory: ObjectTransfers, start: int) -> None:
+    memory.send("a", [DATA] * 3, len(DATA) * 3)
+    assert b"".join(memory.pieces("a", start=start)) == (DATA * 3)[start:]
+
+
+def test_an_empty_object_has_no_pieces(memory: ObjectTransfers) -> None:
+    memory.put("empty", b"")
+    assert b"".join(memory.pieces("empty")) == b""
+
+
+def test_pieces_of_an_object_with_another_tag_are_refused(memory: ObjectTransfers) -> None:
+    memory.put("a", b"first")
+    tag = memory.look("a").etag
+    assert b"".join(memory.pieces("a", etag=f'W/"{tag}"')) == b"first", "as some servers list it"
+    memory.put("a", b"other")
+    with pytest.raises(ObjectError, match="memory:///a: the object was replaced"):
+        next(memory.pieces("a", etag=tag))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zarrfeed.errors import SourceError, StoreError, look_up
 from zarrfeed.spelling import named
 from zarrfeed.store.address import local_path, remote_url
-from zarrfeed.store.object_transfers import open_transfers
+from zarrfeed.store.objects.object_transfers import open_transfers
 from zarrfeed.store.schema import ATTRIBUTES, METADATA
 from zarrfeed_convert.arguments import require_whole
 from zarrfeed_convert.copying.copied import CopyReport
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
     from zarrfeed_convert.copying.copied import CopiedSplit
     from zarrfeed_convert.copying.stored_dataset import StoredDataset
     from zarrfeed_convert.planning.planner import OnProgress

@@ -21,8 +21,8 @@ from zarrfeed_convert.splits.destination import destination_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from zarrfeed.store.object_store import StoredObject
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.stored_object import StoredObject
     from zarrfeed_convert.splits.destination import Destination
 
 

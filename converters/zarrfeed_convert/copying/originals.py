@@ -27,7 +27,7 @@ from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import named, plural
 from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.mirror.origin import default_cache
-from zarrfeed.store.object_transfers import open_transfers
+from zarrfeed.store.objects.object_transfers import open_transfers
 from zarrfeed_convert.arguments import require_whole
 from zarrfeed_convert.atomic_files import remove
 from zarrfeed_convert.copying.dataset_copy import CONCURRENCY
@@ -39,8 +39,8 @@ from zarrfeed_convert.planning.layout import text_of_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zarrfeed.store.object_store import StoredObject
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.stored_object import StoredObject
     from zarrfeed_convert.planning.planner import OnProgress
 
 _LOG = logging.getLogger(__name__)

@@ -15,8 +15,9 @@ import xxhash
 
 from zarrfeed.errors import ReadError, SourceError, StoreError, look_up
 from zarrfeed.spelling import few
-from zarrfeed.store.object_store import ObjectError
-from zarrfeed.store.object_transfers import PartDigest, plain_tag
+from zarrfeed.store.objects.errors import ObjectError
+from zarrfeed.store.objects.part_digest import PartDigest
+from zarrfeed.store.objects.stored_object import plain_tag
 from zarrfeed.store.schema import METADATA
 from zarrfeed_convert.copying.metadata_shadow import shadow_of
 from zarrfeed_convert.copying.store_journal import Journaled, StoreJournal, read_journal
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
     from zarrfeed_convert.copying.copied import CopiedSplit, CopyStatus
     from zarrfeed_convert.copying.copy_job import CopyJob
     from zarrfeed_convert.copying.description import SplitFile

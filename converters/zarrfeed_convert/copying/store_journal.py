@@ -25,7 +25,7 @@ from zarrfeed.store.schema import JOURNAL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
 
 _SAVE_EVERY_S = 2.0
 

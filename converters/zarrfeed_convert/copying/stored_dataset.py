@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
 
 _BLOCK = 1 << 20
 

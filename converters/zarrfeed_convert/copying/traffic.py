@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import xxhash
 
 from zarrfeed.errors import ReadError, look_up
-from zarrfeed.store.object_transfers import Stopped
+from zarrfeed.store.objects.object_transfers import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

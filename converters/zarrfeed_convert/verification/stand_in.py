@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.node_metadata import read_metadata
-from zarrfeed.store.object_transfers import open_transfers
+from zarrfeed.store.objects.object_transfers import open_transfers
 from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA
 from zarrfeed_convert.copying.originals import require_name
 from zarrfeed_convert.verification.shard_check import CheckTask, ShardFindings, check_shard
@@ -25,8 +25,8 @@ from zarrfeed_convert.verification.shard_check import CheckTask, ShardFindings, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from zarrfeed.store.object_store import StoredObject
-    from zarrfeed.store.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.object_transfers import ObjectTransfers
+    from zarrfeed.store.objects.stored_object import StoredObject
     from zarrfeed_convert.executors.executor import TaskRun
     from zarrfeed_convert.verification.findings import Verification
 

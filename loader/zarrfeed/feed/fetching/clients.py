@@ -22,7 +22,8 @@ from zarrfeed.feed.fetching.mirror_folder import find_split, is_plain, make_fold
 from zarrfeed.feed.fetching.upcoming import OpenPart, Plan, Upcoming
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
-from zarrfeed.store.object_store import ObjectError, open_store
+from zarrfeed.store.objects.errors import ObjectError
+from zarrfeed.store.objects.object_store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

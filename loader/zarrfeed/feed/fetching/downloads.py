@@ -19,7 +19,7 @@ from zarrfeed.errors import ReadError, ZarrfeedError, look_up
 from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
 from zarrfeed.store.mirror.block_table import UNKNOWN, WRONG
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
-from zarrfeed.store.object_store import ObjectError
+from zarrfeed.store.objects.errors import ObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Hashable

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.feed.fetching.mirror_folder import FoundSplit
-    from zarrfeed.store.object_store import ObjectStore
+    from zarrfeed.store.objects.object_store import ObjectStore
 
 _OPEN_FILES = 256
 _PAGE = 4096  # least part of a file that can be a hole

@@ -24,7 +24,7 @@ from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mirror.mirrored_split import files_by_block
 from zarrfeed.store.mirror.origin import naming_address
-from zarrfeed.store.object_store import ObjectError, StoredObject
+from zarrfeed.store.objects.errors import ObjectError
 from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA, SHARD_FILES
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zarrfeed.store.mirror.file_table import FileTable
-    from zarrfeed.store.object_store import ObjectStore
+    from zarrfeed.store.objects.object_store import ObjectStore
+    from zarrfeed.store.objects.stored_object import StoredObject
     from zarrfeed.store.schema import ArrayLayout
     from zarrfeed.store.split import Split
 

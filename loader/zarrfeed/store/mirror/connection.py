@@ -84,7 +84,7 @@ class Connection:
         url
             Address of the split.
         storage_options
-            As for :func:`zarrfeed.store.object_store.open_store`.
+            As for :func:`zarrfeed.store.objects.options.connected`.
         limit
             Largest size of all mirrors of the cache in bytes; None for no limit.
         folder

@@ -12,7 +12,7 @@ from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.file_table import FileTable
 from zarrfeed.store.mirror.origin import Origin, naming_address
-from zarrfeed.store.object_store import open_store
+from zarrfeed.store.objects.object_store import open_store
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import METADATA, PARTIAL, SHARD_FILES
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zarrfeed.store.mirror.origin import Remote
-    from zarrfeed.store.object_store import ObjectStore
+    from zarrfeed.store.objects.object_store import ObjectStore
     from zarrfeed.store.split import Split
 
 _LOG = logging.getLogger(__name__)

@@ -1,0 +1,88 @@
+"""Which options of an object store are the store's, the connection's, and those of retries?"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from zarrfeed.errors import StoreError, how_to_install, look_up
+from zarrfeed.store.objects.errors import said_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Options that are the connection's; every other option is the store's (credentials, region, …).
+_CLIENT_OPTIONS = frozenset({
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "default_headers", "http1_only",
+    "http2_only", "pool_idle_timeout", "pool_max_idle_per_host", "proxy_url",
+    "proxy_ca_certificate", "proxy_excludes", "randomize_addresses", "read_timeout",
+    "root_certificate", "timeout", "user_agent",
+})  # fmt: skip
+# A request of 16 MiB may take minutes on a slow line, but a server that sends nothing has stalled.
+_CLIENT_DEFAULTS = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "600s"}
+_RETRIES = {"max_retries": 6, "retry_timeout": 60.0}
+
+
+def connected(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+    """Return obstore's view of an object store. Nothing is asked of the server yet.
+
+    Parameters
+    ----------
+    url
+        ``s3://bucket/folder``, ``gs://…``, ``az://…``, ``abfs://…``, ``http://…`` or ``https://…``.
+    storage_options
+        Options of obstore, such as ``access_key_id``, ``region``, ``endpoint``,
+        ``skip_signature``, ``connect_timeout``, ``proxy_url``, and ``max_retries`` and
+        ``retry_timeout`` (seconds). Without credentials, those of the environment are used.
+
+    Raises
+    ------
+    StoreError
+        obstore is not installed, or does not know the address or an option.
+    """
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"{url}: reading from object stores needs obstore: {how_to_install('remote')}"
+            f"{look_up('remote-store')}"
+        ) from error
+    config, client, retry = _sorted_options(url, storage_options or {})
+    try:
+        return from_url(url, config=config or None, client_options=client, retry_config=retry)  # type: ignore[call-overload]
+    except (BaseError, ValueError, TypeError) as error:
+        names = ", ".join(map(str, storage_options or {})) or "none"
+        raise StoreError(
+            f"{url}: cannot be opened with the storage_options given (names: {names}): "
+            f"{said_by(error)}; needed options of obstore, such as access_key_id, "
+            f"secret_access_key, region, endpoint, skip_signature{look_up('remote-store')}"
+        ) from None
+
+
+def _sorted_options(
+    url: str, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Tell options of the store, of the connection and of retries apart."""
+    nested = options.get("client_options") or {}
+    flat = {**options, **nested}
+    flat.pop("client_options", None)
+    limits = {name: float(flat.pop(name, default)) for name, default in _RETRIES.items()}
+    client = {name: flat.pop(name) for name in list(flat) if name in _CLIENT_OPTIONS}
+    if "allow_http" not in client and _unencrypted(url, flat):
+        client["allow_http"] = True  # the user wrote http://
+    retry = {
+        "max_retries": int(limits["max_retries"]),
+        "retry_timeout": timedelta(seconds=limits["retry_timeout"]),
+        "backoff": {
+            "init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2
+        },
+    }  # fmt: skip
+    return flat, {**_CLIENT_DEFAULTS, **client}, retry
+
+
+def _unencrypted(url: str, config: Mapping[str, Any]) -> bool:
+    from_environment = [os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")]
+    endpoints = [str(value) for name, value in config.items() if "endpoint" in name.lower()]
+    return any(each.startswith("http://") for each in (url, *(endpoints or from_environment)))
