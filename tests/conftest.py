@@ -9,25 +9,29 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from fork_server import fork_server
+from fork_server import ForkServers
 from servers.fixtures import bucket, fault_proxy, published, s3, web  # noqa: F401  pytest finds them
 from stores import Pixels, traced_pixels, write_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fork_server import ForkServer
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests run side by side, and torch's threads would spin while they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# XLA would optimise what runs a few times only for longer than it runs.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Hundreds of short processes would compile zarrfeed anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Timings never decide a test: Hypothesis would fail an example that a busy machine slowed down.
 settings.register_profile("suite", deadline=None)
@@ -88,18 +92,10 @@ def pixels() -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer | None]:
-    """What runs scripts and commands with Keras on TensorFlow imported; None if not on Linux."""
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServers | None]:
+    """What runs scripts and commands with Keras imported; None if not on Linux."""
     if sys.platform != "linux":
         yield None
         return
-    with fork_server(
-        tmp_path_factory.mktemp("server"),
-        "keras",
-        "zarrfeed.fronts.keras_sequence",
-        "zarrfeed_convert.sources.image_files.paired",
-        "zarrfeed_tools.application",
-        KERAS_BACKEND="tensorflow",
-        COLUMNS="100",
-    ) as server:
-        yield server
+    with closing(ForkServers(tmp_path_factory.mktemp("server"))) as servers:
+        yield servers

@@ -1,4 +1,4 @@
-"""How does a script start without importing TensorFlow or Keras anew, which takes seconds?
+"""How does a script start without importing Keras and its backend anew, which takes seconds?
 
 A server imports modules once, and forks for each script and command. It has one thread only, and
 has not begun to compute, so that what it forks is a process as if it had imported them by itself.
@@ -25,22 +25,28 @@ import sys
 import tempfile
 import threading
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ADDRESS = "ZARRFEED_FORK_SERVER"
-# What stands for `zarrfeed` in a shell: a client of the server that imports next to nothing.
+MODULES = (
+    "keras",
+    "zarrfeed.fronts.keras_sequence",
+    "zarrfeed_convert.sources.image_files.paired",
+    "zarrfeed_tools.application",
+)
+# What stands for `zarrfeed`, or for `python`, in a shell: a client that imports next to nothing.
 COMMAND = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect(os.environ[{address!r}])
-    asked = ["command", sys.argv[1:], os.getcwd(), dict(os.environ)]
+    asked = [{kind!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]
     body = json.dumps(asked).encode()
     socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(body)
@@ -84,26 +90,89 @@ class ForkServer:
         timeout
             Seconds after which it is killed, with all that it has started.
         """
-        path = f"{self._commands}:{variables['PATH']}"
-        environment = {**variables, "PATH": path, ADDRESS: str(self._address)}
-        asked = json.dumps(["script", [str(script), *arguments], str(folder), environment]).encode()
-        with (
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            open(os.devnull, "rb") as nothing,
-            socket.socket(socket.AF_UNIX) as server,
-        ):
-            server.settimeout(timeout)
-            server.connect(str(self._address))
-            streams = [stream.fileno() for stream in (nothing, out, err)]
-            socket.send_fds(server, [len(asked).to_bytes(4, "big")], streams)
-            server.sendall(asked)
-            status = server.recv(1)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            streams = (out.fileno(), err.fileno())
+            with self.start(
+                script, *arguments, folder=folder, variables=variables, streams=streams
+            ) as started:
+                status = started.wait(timeout)
             out.seek(0)
             err.seek(0)
             printed, errors = out.read().decode(), err.read().decode()
-        assert status, f"the fork server ended: {errors}"
-        return subprocess.CompletedProcess([str(script)], status[0], printed, errors)
+        assert status is not None, f"the fork server ended: {errors}"
+        return subprocess.CompletedProcess([str(script)], status, printed, errors)
+
+    def start(
+        self,
+        script: Path,
+        *arguments: str,
+        folder: Path,
+        variables: Mapping[str, str],
+        streams: Sequence[int],
+    ) -> ForkedScript:
+        """Start a script, as `run` does; ``streams`` are its standard output and error."""
+        path = f"{self._commands}:{variables['PATH']}"
+        environment = {**variables, "PATH": path, ADDRESS: str(self._address)}
+        asked = json.dumps(["script", [str(script), *arguments], str(folder), environment]).encode()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._address))
+        with open(os.devnull, "rb") as nothing:
+            socket.send_fds(server, [len(asked).to_bytes(4, "big")], [nothing.fileno(), *streams])
+        server.sendall(asked)
+        return ForkedScript(server)
+
+
+class ForkedScript:
+    """A script that was started; at the end of the context it is killed, with all it has started.
+
+    Parameters
+    ----------
+    keeper
+        Its keeper's socket.
+    """
+
+    def __init__(self, keeper: socket.socket) -> None:
+        self._keeper = keeper
+
+    def wait(self, timeout: float) -> int | None:
+        """Return the script's status, None if the server has ended; or raise a `TimeoutError`."""
+        self._keeper.settimeout(timeout)
+        status = self._keeper.recv(1)
+        return status[0] if status else None
+
+    def __enter__(self) -> ForkedScript:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeper.close()
+
+
+class ForkServers:
+    """A server for each backend of Keras, which starts when it is first needed.
+
+    Parameters
+    ----------
+    folder
+        Empty folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: dict[str, ForkServer] = {}
+        self._stack = ExitStack()
+
+    def on(self, backend: str) -> ForkServer:
+        """Return the server that has imported Keras on a backend."""
+        if backend not in self._started:
+            folder = self._folder / backend
+            folder.mkdir()
+            server = fork_server(folder, *MODULES, KERAS_BACKEND=backend, COLUMNS="100")
+            self._started[backend] = self._stack.enter_context(server)
+        return self._started[backend]
+
+    def close(self) -> None:
+        """End all servers."""
+        self._stack.close()
 
 
 @contextmanager
@@ -121,9 +190,7 @@ def fork_server(folder: Path, *modules: str, **variables: str) -> Iterator[ForkS
     """
     commands = folder / "commands"
     commands.mkdir()
-    command = commands / "zarrfeed"
-    command.write_text(COMMAND.format(python=sys.executable, address=ADDRESS))
-    command.chmod(0o755)
+    write_client(commands / "zarrfeed", "command")
     # Sockets have paths of 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="zf") as short:
         address = Path(short) / "socket"
@@ -145,6 +212,12 @@ def fork_server(folder: Path, *modules: str, **variables: str) -> Iterator[ForkS
             yield ForkServer(address, commands)
         finally:
             process.communicate(timeout=60)  # it ends with its standard input
+
+
+def write_client(path: Path, kind: str) -> None:
+    """Write a program that has its server run a "command" of `zarrfeed`, or a "script"."""
+    path.write_text(COMMAND.format(python=sys.executable, address=ADDRESS, kind=kind))
+    path.chmod(0o755)
 
 
 def serve(listening: socket.socket) -> None:

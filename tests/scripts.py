@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,12 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import IO
 
-    from fork_server import ForkServer
+    from fork_server import ForkedScript, ForkServers
+
+SECONDS = 400  # on a busy machine; alone a script takes 20
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -34,10 +37,12 @@ def environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "KERAS_BACKEND": "numpy", "PYTHONPATH": path, **variables}
 
 
-def output_on(backend: str, client: Path, *arguments: str | Path, server: ForkServer | None) -> str:
+def output_on(
+    backend: str, client: Path, *arguments: str | Path, servers: ForkServers | None
+) -> str:
     """Run a client on a Keras backend, or on tf_keras, in a process of its own.
 
-    The server, which has imported TensorFlow, forks that process if it is to have TensorFlow.
+    A server that has imported the backend forks that process.
     """
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}: pip install -e '.[backends]'")
@@ -48,15 +53,83 @@ def output_on(backend: str, client: Path, *arguments: str | Path, server: ForkSe
         TF_USE_LEGACY_KERAS="1" if legacy else "",
         CUDA_VISIBLE_DEVICES="",
     )
-    if server is not None and variables["KERAS_BACKEND"] == "tensorflow":
-        done = server.run(client, *given, folder=Path.cwd(), variables=variables, timeout=400)
+    if servers is not None:
+        forking = servers.on(variables["KERAS_BACKEND"])
+        done = forking.run(client, *given, folder=Path.cwd(), variables=variables, timeout=SECONDS)
     else:
         done = subprocess.run(
             [sys.executable, str(client), *given],
-            capture_output=True, text=True, timeout=400, check=False, env=variables,
+            capture_output=True, text=True, timeout=SECONDS, check=False, env=variables,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def run_together(
+    commands: Sequence[Sequence[str]],
+    each: Sequence[dict[str, str]],
+    *,
+    folder: Path,
+    servers: ForkServers | None,
+    status: int = 0,
+) -> list[str]:
+    """Run scripts side by side, and return what each has printed.
+
+    Servers fork them, as in `output_on`. None outlives the others' failure, or `SECONDS`.
+
+    Parameters
+    ----------
+    commands
+        Path of each script, and its arguments.
+    each
+        Environment variables of each, with its ``KERAS_BACKEND``.
+    folder
+        Their current folder, and that of what they print.
+    servers
+        What forks them; without it they are new interpreters.
+    status
+        The status with which all of them end.
+    """
+    outputs = [folder / f"output{number}.txt" for number in range(len(each))]
+    with ExitStack() as stack:
+        started = []
+        for command, variables, output in zip(commands, each, outputs, strict=True):
+            file = stack.enter_context(output.open("wb"))
+            process = _started(command, variables, folder, servers, file)
+            started.append(stack.enter_context(process))
+        for process, output in zip(started, outputs, strict=True):
+            assert process.wait(timeout=SECONDS) == status, output.read_text()[-4000:]
+    return [output.read_text() for output in outputs]
+
+
+@contextmanager
+def _started(
+    command: Sequence[str],
+    variables: dict[str, str],
+    folder: Path,
+    servers: ForkServers | None,
+    file: IO[bytes],
+) -> Iterator[ForkedScript | subprocess.Popen[bytes]]:
+    script, *arguments = command
+    if servers is not None:
+        server = servers.on(variables["KERAS_BACKEND"])
+        with server.start(
+            Path(script),
+            *arguments,
+            folder=folder,
+            variables=variables,
+            streams=[file.fileno()] * 2,
+        ) as forked:
+            yield forked
+        return
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=folder, stdout=file, stderr=file, env=variables
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

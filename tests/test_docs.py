@@ -20,7 +20,7 @@ from zarrfeed_convert import FORMATS, parameters_of
 from zarrfeed_tools.source_options import FLAGS
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [
@@ -32,11 +32,12 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_every_page_run(
-    page: str, tmp_path: Path, imported: ForkServer | None
+    page: str, tmp_path: Path, imported: ForkServers | None
 ) -> None:
+    server = imported.on("tensorflow") if imported else None
     context = PREPARED[page](tmp_path) if page in PREPARED else None
     with context or nullcontext():
-        run_page(DOCS / page, tmp_path, imported)
+        run_page(DOCS / page, tmp_path, server)
 
 
 def test_data_are_prepared_for_pages_that_exist() -> None:

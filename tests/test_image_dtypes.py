@@ -14,7 +14,7 @@ from scripts import output_on
 from stores import write_split
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("dtypes_client.py")
 DTYPES = [
@@ -41,10 +41,10 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
 def differences(
-    request: pytest.FixtureRequest, splits: Path, imported: ForkServer | None
+    request: pytest.FixtureRequest, splits: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
     """What a user on one backend found of each dtype; one process for each backend."""
-    output = output_on(request.param, CLIENT, splits, server=imported)
+    output = output_on(request.param, CLIENT, splits, servers=imported)
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 

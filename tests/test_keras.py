@@ -18,7 +18,7 @@ from scripts import output_on
 from zarrfeed import FrontEnd, ZarrSequence
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
     from stores import Pixels
 
 CLIENT = Path(__file__).with_name("keras_client.py")
@@ -27,10 +27,10 @@ ONCE = [1] * 22
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(
-    request: pytest.FixtureRequest, split: Path, imported: ForkServer | None
+    request: pytest.FixtureRequest, split: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
     """What a user on one backend saw."""
-    output = output_on(request.param, CLIENT, split, server=imported)
+    output = output_on(request.param, CLIENT, split, servers=imported)
     result: dict[str, Any] = json.loads(output)
     assert result["backend"] == request.param
     return result

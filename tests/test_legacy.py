@@ -15,7 +15,7 @@ from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("legacy_client.py")
 
@@ -31,12 +31,12 @@ class Run(Protocol):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, imported: ForkServer | None) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, imported: ForkServers | None) -> Run:
     path = tmp_path_factory.mktemp("scripts") / "script.py"
 
     def run(script: str, *arguments: Path) -> str:
         path.write_text(script)
-        return output_on("tf_keras", path, *arguments, server=imported)
+        return output_on("tf_keras", path, *arguments, servers=imported)
 
     return run
 
@@ -47,8 +47,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(store: Path, imported: ForkServer | None) -> dict[str, Any]:
-    return dict(json.loads(output_on("tf_keras", CLIENT, store, server=imported)))
+def found(store: Path, imported: ForkServers | None) -> dict[str, Any]:
+    return dict(json.loads(output_on("tf_keras", CLIENT, store, servers=imported)))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from scripts import output_on
 from zarrfeed_convert import convert
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("multi_hot_client.py")
 COUNT, SIZE = 18, (16, 12)
@@ -32,10 +32,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(
-    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+    request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store, server=imported)
+    output = output_on(request.param, CLIENT, store, servers=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 

@@ -16,7 +16,7 @@ from stores import write_split
 from zarrfeed import ZarrSequence
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("one_channel_client.py")
 BATCH_SIZES = (1, SIZE[0], 16)
@@ -51,10 +51,10 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def seen(
-    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+    request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store, server=imported)
+    output = output_on(request.param, CLIENT, store, servers=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert result.keys() == set(CASES)
     return result

@@ -5,10 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinds import ids_of
+from scripts import environment, run_together
 from stores import traced_pixels, write_split
 from zarrfeed import FrontEnd, ZarrSequence
 from zarrfeed.order.ranks import DetectedRank
@@ -25,6 +23,8 @@ from zarrfeed.order.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("ranks_client.py")
 SAMPLES = 21
@@ -62,35 +62,18 @@ def free_ports(count: int) -> list[str]:
     return ports
 
 
-def run_together(
-    way: str, store: Path, folder: Path, backend: str, processes: int, environment: dict[str, str]
+def run_way(
+    way: str, store: Path, folder: Path, servers: ForkServers | None
 ) -> list[dict[str, Any]]:
-    """Run the processes of one way; none outlives the others' failure, or three minutes."""
+    """Run the processes of one way, and return what each has found."""
+    _, backend, processes, _, variables = WAYS[way]
     ports = ",".join(free_ports(2 if way == "legacy" else 1))
     outs = [folder / f"{way}{rank}.json" for rank in range(processes)]
-    errors = [folder / f"{way}{rank}.txt" for rank in range(processes)]
-    started = []
-    try:
-        for rank, (out, error) in enumerate(zip(outs, errors, strict=True)):
-            with error.open("w") as file:
-                command = [sys.executable, str(CLIENT), way, str(store), str(rank), ports, str(out)]
-                settings = {
-                    "KERAS_BACKEND": backend,
-                    "PYTHONPATH": os.pathsep.join(sys.path),
-                    "CUDA_VISIBLE_DEVICES": "",
-                    **environment,
-                }
-                started.append(
-                    subprocess.Popen(
-                        command, stdout=file, stderr=file, env={**os.environ, **settings}
-                    )
-                )
-        for process, error in zip(started, errors, strict=True):
-            assert process.wait(timeout=180) == 0, error.read_text()[-4000:]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    commands = [
+        [str(CLIENT), way, str(store), str(rank), ports, str(out)] for rank, out in enumerate(outs)
+    ]
+    each = [environment(KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="", **variables)] * processes
+    run_together(commands, each, folder=folder, servers=servers)
     return [json.loads(out.read_text()) for out in outs]
 
 
@@ -108,11 +91,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """What the processes of one way found."""
 
-    def __init__(self, way: str, store: Path, folder: Path) -> None:
-        _, backend, processes, self.ranks, environment = WAYS[way]
-        self.way = way
+    def __init__(self, way: str, store: Path, folder: Path, servers: ForkServers | None) -> None:
+        self.way, self.ranks = way, WAYS[way][3]
         self.size = 2 if way == "mirrored" else 4
-        self.each = run_together(way, store, folder, backend, processes, environment)
+        self.each = run_way(way, store, folder, servers)
         self.first = self.each[0]
 
     def met(self, what: Callable[[dict[str, Any]], list[int]]) -> list[int]:
@@ -125,12 +107,15 @@ class Run:
 
 @pytest.fixture(scope="module", params=list(WAYS))
 def run(
-    request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    imported: ForkServers | None,
 ) -> Run:
     package = WAYS[request.param][0]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}")
-    return Run(request.param, store, tmp_path_factory.mktemp("found"))
+    return Run(request.param, store, tmp_path_factory.mktemp("found"), imported)
 
 
 def test_no_sample_is_trained_on_twice_in_an_epoch(run: Run) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +15,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from doc_blocks import fits
-from scripts import environment
+from fork_server import write_client
+from scripts import environment, run_together
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.cells import write_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
+
+    from fork_server import ForkServers
+
+    class Run(Protocol):
+        """Runs a script in several processes, each with its variables."""
+
+        def __call__(
+            self, command: Sequence[str], each: Sequence[dict[str, str]], *, status: int = 0
+        ) -> list[str]:
+            """Return what each has printed."""
+
 
 GUIDES = Path(__file__).resolve().parents[1] / "docs/guides/distributed"
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
-SECONDS = 400  # on a busy machine; alone a script takes 20
+LEGACY = {"KERAS_BACKEND": "tensorflow"}  # tf_keras' scripts ask for it themselves
 
 # Runs a script until it has trained on 7 batches, and leaves without a word.
 KILLED = """
@@ -88,6 +100,20 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
+# Runs a batch script, in which `python` comes to the server that has forked this.
+BATCH = """
+import subprocess, sys
+
+sys.exit(subprocess.run(["bash", sys.argv[1]]).returncode)
+"""
+
+SCRIPTS = {
+    "killed.py": KILLED,
+    "killed_tf_keras.py": KILLED_TF_KERAS,
+    "two_cpus.py": TWO_CPUS,
+    "batch.py": BATCH,
+}
+
 # What srun does: it starts the tasks, and kills the others if one fails.
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys, time
@@ -127,9 +153,11 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(cells: Path, tmp_path: Path) -> Path:
-    """A folder with the scripts of all guides, and the store."""
+    """A folder with the scripts of all guides, those above, and the store."""
     shutil.copytree(GUIDES, tmp_path, dirs_exist_ok=True)
     (tmp_path / "cells.zarr").symlink_to(cells)
+    for name, text in SCRIPTS.items():
+        (tmp_path / name).write_text(text)
     return tmp_path
 
 
@@ -150,39 +178,33 @@ def free_port(first: int = 20000, last: int = 39999) -> int:
     raise AssertionError("no port is free")
 
 
-def run_together(
-    folder: Path, command: Sequence[str], each: Sequence[dict[str, str]], *, status: int = 0
-) -> list[str]:
-    """Run a command in several processes, and return what each of them has printed."""
-    outputs = [folder / f"output{number}.txt" for number in range(len(each))]
-    settings = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-    started = []
-    try:
-        for output, variables in zip(outputs, each, strict=True):
-            with output.open("w") as file:
-                started.append(
-                    subprocess.Popen(
-                        command, cwd=folder, stdout=file, stderr=file,
-                        env=environment(**settings, **variables),
-                    )
-                )  # fmt: skip
-        for process, output in zip(started, outputs, strict=True):
-            assert process.wait(timeout=SECONDS) == status, output.read_text()[-4000:]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    return [output.read_text() for output in outputs]
+@pytest.fixture
+def run(folder: Path, imported: ForkServers | None) -> Run:
+    """What runs a script in several processes, each with its variables."""
+
+    def run(
+        command: Sequence[str], each: Sequence[dict[str, str]], *, status: int = 0
+    ) -> list[str]:
+        settings = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+        return run_together(
+            [command] * len(each), [environment(**settings, **variables) for variables in each],
+            folder=folder, servers=imported, status=status,
+        )  # fmt: skip
+
+    return run
 
 
-def run_batch(folder: Path, name: str, job: int, tasks: int) -> str:
+def run_batch(folder: Path, run: Run, name: str, backend: str, job: int, tasks: int) -> str:
     """Run a batch script as SLURM does, on this machine."""
     tools = folder / "bin"
     tools.mkdir()
+    if sys.platform == "linux":
+        write_client(tools / "python", "script")
     for tool, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho 127.0.0.1\n")):
         (tools / tool).write_text(text)
         (tools / tool).chmod(0o755)
     variables = {
+        "KERAS_BACKEND": backend,
         "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SLURM_JOB_ID": str(job),
         "SLURM_JOB_NODELIST": "127.0.0.1",
@@ -190,7 +212,7 @@ def run_batch(folder: Path, name: str, job: int, tasks: int) -> str:
         "SLURM_PROCID": "0",  # SLURM sets it outside of srun, too
         "EPOCHS": "2",
     }
-    (output,) = run_together(folder, ["bash", name], [variables])
+    (output,) = run(["batch.py", name], [variables])
     return output
 
 
@@ -236,32 +258,38 @@ def jax_tasks(count: int) -> list[dict[str, str]]:
     ]
 
 
-def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folder: Path) -> None:
+def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(
+    folder: Path, run: Run
+) -> None:
     require("jax")
-    killed = [sys.executable, "-c", KILLED, "jax_data_parallel.py", "2"]
-    run_together(folder, killed, jax_tasks(1), status=9)
-    output = run_batch(folder, "jax.sbatch", free_port(61440, 65535) - 61440, 2)
+    killed = ["killed.py", "jax_data_parallel.py", "2"]
+    run(killed, jax_tasks(1), status=9)
+    output = run_batch(folder, run, "jax.sbatch", "jax", free_port(61440, 65535) - 61440, 2)
     require_shown("jax-data-parallel.md", [output])
     assert output.count(GOES_ON) == 2
     assert not list((folder / "backup").glob("*"))
 
 
-def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(folder: Path) -> None:
+def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(
+    folder: Path, run: Run
+) -> None:
     require("torch")
     with (folder / "torch_ddp.py").open("a") as script:
         script.write(DIGEST)
     port = free_port()
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    killed = [sys.executable, "-c", KILLED, "torch_ddp.py", "2"]
+    killed = ["killed.py", "torch_ddp.py", "2"]
     first = {"KERAS_BACKEND": "torch", "MASTER_PORT": str(port), **alone}
-    run_together(folder, killed, [first], status=9)
-    output = run_batch(folder, "torch.sbatch", free_port() - 20000, 2)
+    run(killed, [first], status=9)
+    output = run_batch(folder, run, "torch.sbatch", "torch", free_port() - 20000, 2)
     require_shown("torch-ddp.md", [output])
     assert output.count(GOES_ON) == 2
     require_equal_weights(output, 2)
 
 
-def test_torch_processes_train_one_model_though_they_begin_with_other_weights(folder: Path) -> None:
+def test_torch_processes_train_one_model_though_they_begin_with_other_weights(
+    folder: Path, run: Run
+) -> None:
     require("torch")
     with (folder / "torch_ddp.py").open("a") as script:
         script.write(DIGEST)
@@ -271,41 +299,41 @@ def test_torch_processes_train_one_model_though_they_begin_with_other_weights(fo
         {**common, "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         for rank in range(2)
     ]
-    outputs = run_together(folder, [sys.executable, "torch_ddp.py", "1"], each)
+    outputs = run(["torch_ddp.py", "1"], each)
     require_equal_weights("".join(outputs), 2)
 
 
-def test_parts_of_a_model_are_trained_in_several_processes(folder: Path) -> None:
+def test_parts_of_a_model_are_trained_in_several_processes(run: Run) -> None:
     require("jax")
-    script = [sys.executable, "jax_model_parallel.py", "2"]
+    script = ["jax_model_parallel.py", "2"]
     tasks = [{**task, "XLA_FLAGS": TWO_DEVICES} for task in jax_tasks(2)]
-    require_shown("jax-model-parallel.md", run_together(folder, script, tasks))
+    require_shown("jax-model-parallel.md", run(script, tasks))
 
 
-def test_devices_of_one_process_share_every_batch(folder: Path) -> None:
-    script = [sys.executable, "-c", TWO_CPUS, "mirrored.py", "2"]
-    require_shown("mirrored.md", run_together(folder, script, [{"KERAS_BACKEND": "tensorflow"}]))
+def test_devices_of_one_process_share_every_batch(run: Run) -> None:
+    script = ["two_cpus.py", "mirrored.py", "2"]
+    require_shown("mirrored.md", run(script, [{"KERAS_BACKEND": "tensorflow"}]))
 
 
-def test_tf_keras_divides_every_batch_among_workers(folder: Path) -> None:
+def test_tf_keras_divides_every_batch_among_workers(run: Run) -> None:
     require("tf_keras")
     hosts = [f"127.0.0.1:{free_port(20000)}", f"127.0.0.1:{free_port(30000)}"]
     tasks = [
         json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}})
         for index in range(2)
     ]
-    script = [sys.executable, "multi_worker_mirrored.py", "2"]
-    outputs = run_together(folder, script, [{"TF_CONFIG": task} for task in tasks])
+    script = ["multi_worker_mirrored.py", "2"]
+    outputs = run(script, [{**LEGACY, "TF_CONFIG": task} for task in tasks])
     require_shown("multi-worker-mirrored.md", outputs)
 
 
 @pytest.mark.soak  # for the time that TensorFlow takes to start
-def test_tf_keras_begins_the_killed_epoch_again_in_its_order(folder: Path) -> None:
+def test_tf_keras_begins_the_killed_epoch_again_in_its_order(run: Run) -> None:
     require("tf_keras")
-    script = [sys.executable, "-c", KILLED_TF_KERAS, "multi_worker_mirrored.py", "3"]
+    script = ["killed_tf_keras.py", "multi_worker_mirrored.py", "3"]
     cluster = {"worker": [f"127.0.0.1:{free_port()}"]}
     task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
-    run_together(folder, script, [{"TF_CONFIG": task, "KILL": "8"}], status=9)
-    (output,) = run_together(folder, script, [{"TF_CONFIG": task, "KILL": "0"}])
+    run(script, [{**LEGACY, "TF_CONFIG": task, "KILL": "8"}], status=9)
+    (output,) = run(script, [{**LEGACY, "TF_CONFIG": task, "KILL": "0"}])
     assert "Epoch 1/3" not in output
     assert "read [(1, 5), (2, 5)]" in output

@@ -19,7 +19,7 @@ from transforms import add_edges, edges, heavier_edges, only_edges, with_edges
 from zarrfeed import FrontEnd, StoreError, WorkerError, ZarrSequence
 
 if TYPE_CHECKING:
-    from fork_server import ForkServer
+    from fork_server import ForkServers
 
 CLIENT = Path(__file__).with_name("structured_client.py")
 INPUTS = {"rgb": "image", "elevation": "depth"}
@@ -300,10 +300,10 @@ def test_a_third_part_needs_no_telling_name(store: Path) -> None:
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
 def seen(
-    request: pytest.FixtureRequest, store: Path, imported: ForkServer | None
+    request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
     """What a user on one backend saw; one process for each."""
-    output = output_on(request.param, CLIENT, store, server=imported)
+    output = output_on(request.param, CLIENT, store, servers=imported)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 
