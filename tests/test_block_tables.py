@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrfeed.errors import StoreError
-from zarrfeed.store.mirror import block_table
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, FileTable
 
@@ -124,6 +123,8 @@ def test_the_table_is_a_set_of_blocks(
 def test_a_table_of_other_files_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "blocks"
     BlockTable.create(path, FileTable(("image",), 2, [5, 5], [0, 0]))
+    with pytest.raises(StoreError, match=r"needed a table of blocks, found none \(No such file"):
+        BlockTable.open(tmp_path / "other", FileTable(("image",), 1, [5], [0]))
     with pytest.raises(StoreError, match="needed a table of 74 bytes, found 84 bytes"):
         BlockTable.open(path, FileTable(("image",), 1, [5], [0]))
     content = path.read_bytes()
@@ -143,23 +144,24 @@ def test_a_truncated_table_has_no_blocks(tmp_path: Path) -> None:
     assert not reader.present(np.array([4000])).any()
 
 
-def test_evictions_that_were_not_announced_wait_for_decoders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evictions_are_announced_to_readers_that_decode_in_place(tmp_path: Path) -> None:
     table = FileTable(("image",), 1, [5], [0])
     BlockTable.create(tmp_path / "blocks", table)
     fetcher = BlockTable.open(tmp_path / "blocks", table, writable=True)
     reader = BlockTable.open(tmp_path / "blocks", table)
     fetcher.arrive(np.array([0]))
-    waited: list[tuple[float, bool, bool]] = []
-
-    def sleep(seconds: float) -> None:
-        waited.append((seconds, reader.evicts, bool(reader.present(np.array([0]))[0])))
-
-    monkeypatch.setattr(block_table.time, "sleep", sleep)
     assert not reader.evicts
     fetcher.evict(np.array([0]))
-    assert waited == [(2.0, True, False)]
-    fetcher.arrive(np.array([0]))
-    fetcher.evict(np.array([0]))
-    assert len(waited) == 1
+    assert reader.evicts
+
+
+def test_a_table_knows_whether_it_was_made_anew(tmp_path: Path) -> None:
+    path, table = tmp_path / "blocks", FileTable(("image",), 1, [5], [0])
+    BlockTable.create(path, table)
+    reader = BlockTable.open(path, table)
+    assert reader.is_at(path)
+    path.unlink()
+    assert not reader.is_at(path)
+    BlockTable.create(path, table)
+    assert not reader.is_at(path)
+    assert BlockTable.open(path, table).is_at(path)

@@ -6,10 +6,15 @@ import asyncio
 import pickle
 import shutil
 import socket
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("obstore")
 from obstore.store import LocalStore
@@ -27,14 +32,15 @@ from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.mirror import messages
 from zarrfeed.store.mirror.block_table import WHOLE, WRONG
+from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.objects.object_store import ObjectStore
 from zarrfeed_convert import convert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-    from pathlib import Path
 
 MIB = 1 << 20
+BLOCKS = 18  # of the dataset
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +175,38 @@ def test_blocks_that_a_reader_doubts_are_fetched_again_unless_they_are_right(run
     run(test)
 
 
+def test_bytes_stay_while_readers_may_decode_them_in_place(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zarrfeed.feed.fetching.mirror.DECODE_SECONDS", 0.2)
+
+    async def test(fetching: Fetching) -> None:
+        downloads, mirror, block = fetching.downloads, fetching.mirror, np.array([0])
+        await downloads.require("a", mirror, block)
+        fetching.table.announce(evicts=False)
+        done: list[tuple[str, bool]] = []
+
+        def noting(name: str, call: Callable[..., None]) -> Callable[..., None]:
+            def noted(*arguments: Any) -> None:
+                done.append((name, time.monotonic() >= mirror.decoded_until))
+                call(*arguments)
+
+            return noted
+
+        monkeypatch.setattr(mirror, "free", noting("free", mirror.free))
+        monkeypatch.setattr(mirror, "write", noting("write", mirror.write))
+        assert downloads.doubt(mirror, block)
+        assert not done  # and nobody waited
+        assert not fetching.table.present(block).any()
+        await downloads.require("a", mirror, block)
+        assert done[:2] == [("free", True), ("write", True)]
+        done.clear()
+        assert downloads.doubt(mirror, block)
+        assert done == [("free", True)]  # readers know by now
+
+    run(test)
+
+
 def test_bytes_that_stay_wrong_are_an_error(run: Any) -> None:
     async def test(fetching: Fetching) -> None:
         fetching.objects.flips = 99
@@ -240,6 +278,61 @@ def test_a_cache_that_is_opened_again_has_what_it_had(run: Any) -> None:
 
     run(fill)
     run(again)
+
+
+LOSSES = ("removed", "empty", "short", "long")
+
+
+def lose(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    if how != "removed":
+        path.write_bytes(
+            {"empty": b"", "short": content[: len(content) // 2], "long": content + b"more"}[how]
+        )
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_what_a_cache_has_lost_comes_again(dataset: Path, data: st.DataObject) -> None:
+    """Whatever is missing or of another size: all bytes are right, and whole files stay."""
+
+    async def fill(fetching: Fetching, blocks: set[int] | range) -> None:
+        await fetching.open()
+        await fetching.downloads.require("a", fetching.mirror, np.array(sorted(blocks)))
+        await fetching.settled()
+
+    with TemporaryDirectory() as folder:
+        before, after = (Fetching(Path(folder), dataset) for _ in range(2))
+        asyncio.run(fill(before, data.draw(st.sets(st.integers(0, BLOCKS - 1), min_size=1))))
+        mirror = before.mirror
+        assert before.files.blocks == BLOCKS
+        whole = {mirror.key_of(int(file)) for file in np.flatnonzero(before.table.missing == 0)}
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        lost = data.draw(st.sets(st.sampled_from(files), max_size=3))
+        for path in sorted(lost):
+            lose(path, data.draw(st.sampled_from(LOSSES)))
+        asyncio.run(fill(after, range(BLOCKS)))
+        for file in range(mirror.files.files):
+            here, there = after.content(file)
+            assert here == there
+        fetched = {key for key, *_ in after.objects.asked}
+        kept = {key for key in whole if mirror.folder / key not in lost}
+        assert table_path(mirror.folder) in lost or not kept & fetched
+
+
+def test_a_file_that_is_removed_in_use_is_never_one_of_zeros(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        downloads, mirror = fetching.downloads, fetching.mirror
+        await downloads.require("a", mirror, np.array([0]))
+        mirror.close()  # as if many other files had been opened since
+        path = mirror.folder / mirror.key_of(0)
+        path.unlink()
+        with pytest.raises(ReadError, match="files of the cache were removed"):
+            await downloads.require("a", mirror, np.array([1]))
+        assert not path.exists()
+
+    run(test)
 
 
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, dataset: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def batches_of(process: subprocess.Popen[str]) -> list[str]:
 
 
 def fetched(proxy: FaultProxy) -> int:
-    return sum(one.nbytes for one in proxy.requests if "/c/" in one.path)
+    """Bytes of shards that were sent so far."""
+    return sum(one.nbytes for one in proxy.requests if re.search("/(image|mask)/c/", one.path))
 
 
 # -- who shares a cache ---------------------------------------------------------------------------
@@ -160,6 +162,24 @@ def test_a_fetcher_that_is_killed_is_replaced(
                 found.append(digest(batch))
                 if len(found) == 2:
                     kill_fetcher(cache)
+    assert found == expected
+
+
+@pytest.mark.parametrize("lost", ["image/c/0/0/0/0", "mask/c/*/*/*", "blocks"])
+def test_readers_go_on_when_a_new_fetcher_makes_anew_what_was_lost(
+    lost: str, url: str, cache: Path, expected: list[str]
+) -> None:
+    with ZarrSequence(url, BATCH, seed=SEED, cache=cache, max_queue_size=2) as seq:
+        found = []
+        for _ in range(2):
+            for batch in seq:
+                found.append(digest(batch))
+                if len(found) == 2:
+                    kill_fetcher(cache)
+                    paths = list(cache.rglob(lost))
+                    assert paths
+                    for path in paths:
+                        path.unlink()
     assert found == expected
 
 

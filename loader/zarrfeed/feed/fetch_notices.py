@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from zarrfeed.errors import StoreError
 from zarrfeed.feed.fetching.upcoming import Plan, PlanPart
 from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.connection import Connection
@@ -108,5 +109,8 @@ def _mirrored_rows(split: Split) -> Iterator[_MirroredRows]:
 
 def _lacks_blocks(rows: _MirroredRows) -> bool:
     assert rows.origin.files is not None
-    table = BlockTable.open(table_path(rows.split.path), rows.origin.files)
+    try:
+        table = BlockTable.open(table_path(rows.split.path), rows.origin.files)
+    except StoreError:
+        return True  # the fetcher makes another one
     return bool(table.missing.any())

@@ -208,6 +208,11 @@ class ShardFiles:
         for shard in shards:
             self._known[shard] = False
 
+    def unmap(self) -> None:
+        """Unmap all files and forget their indexes: others may have taken their places."""
+        self._known[:] = False
+        self._files.close()
+
     def prefetch(self, shard: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to load a range of a file into memory, without waiting."""
         file = self._file(shard)

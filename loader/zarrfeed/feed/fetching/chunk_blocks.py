@@ -80,33 +80,33 @@ class ChunkBlocks:
             del self._loading[shard]
 
     async def _load_index(self, shard: int) -> None:
-        mirror, layout = self._mirror, self._layout
-        assert mirror.files is not None
-        file, chunks = self._file + shard, layout.chunks_per_shard
-        size = int(mirror.files.nbytes[file])
-        place = mirror.index_of(file)
-        data = mirror.kept_index(file)
-        if data is None:
-            async with self._lanes:
-                found = await mirror.store.read_range(mirror.key_of(file), *place)
-            data = bytes(memoryview(found.data))
-        assert layout.index is not None
+        mirror, file, used = self._mirror, self._file + shard, self._layout.chunks_in_use
         try:
-            offset, nbytes = read_table(
-                np.frombuffer(data, np.uint8), layout.index, chunks=chunks, size=size
-            )
-        except ValueError as error:
-            raise ReadError(
-                f"{mirror.url}/{mirror.key_of(file)}: {error}: upload the file again"
-                f"{look_up('damaged-store')}"
-            ) from error
+            offset, nbytes = self._table(file, data := mirror.kept_index(file) or b"")
+        except ValueError:
+            key = mirror.key_of(file)
+            async with self._lanes:
+                found = await mirror.store.read_range(key, *mirror.index_of(file))
+            try:
+                offset, nbytes = self._table(file, data := bytes(memoryview(found.data)))
+            except ValueError as error:
+                raise ReadError(
+                    f"{mirror.url}/{key}: {error}: upload the file again{look_up('damaged-store')}"
+                ) from error
         mirror.keep_index(file, data)
-        used = layout.chunks_in_use
         there = (offset >= 0) & (nbytes > 0)
         ends = np.where(there, (offset + nbytes - 1) // BLOCK_NBYTES + 1, 0)
         self._first[shard] = np.where(there, offset // BLOCK_NBYTES, 0)[:used]
         self._stop[shard] = ends[:used]
         self._known[shard] = True
+
+    def _table(self, file: int, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first byte and the length of each chunk; raises as :func:`read_table`."""
+        files, layout = self._mirror.files, self._layout
+        assert files is not None
+        assert layout.index is not None
+        stored, size = np.frombuffer(data, np.uint8), int(files.nbytes[file])
+        return read_table(stored, layout.index, chunks=layout.chunks_per_shard, size=size)
 
     def of_rows(
         self, rows: NDArray[np.int64], batch: NDArray[np.int64]

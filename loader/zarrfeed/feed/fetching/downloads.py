@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Downloads:
         self._changed = asyncio.Event()
         self._wrong: Counter[tuple[int, int]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._freeing: set[asyncio.Task[None]] = set()
         self._checks: dict[tuple[int, int], asyncio.Task[bool]] = {}
         self._rest: deque[tuple[int, int]] = deque()  # files of which some block was needed
         self._touched: set[tuple[int, int]] = set()
@@ -164,7 +166,7 @@ class Downloads:
     def carry_out(self, fetch: Fetch, queue: BlockQueue | None = None) -> None:
         """Let blocks go, and queue others."""
         for mirror, local in self._by_mirror(fetch.evicted):
-            mirror.evict(local)
+            self._evict(mirror, local)
             self.counters["evicted"] += local.size
         (self._ahead if queue is None else queue).add(fetch.blocks.tolist())
 
@@ -289,6 +291,8 @@ class Downloads:
         at, total = (request.reached - first) * BLOCK_NBYTES, int(files.nbytes[file])
         end = min((request.stop - first) * BLOCK_NBYTES, total)
         key = mirror.key_of(file)
+        while self._freeing:  # what has gone is decoded until then, and takes space
+            await asyncio.wait(self._freeing)
         self.counters["requests"] += 1
         async for known, part in mirror.store.parts(key, at, end, nbytes=BLOCK_NBYTES):
             if known.nbytes != total:
@@ -338,7 +342,9 @@ class Downloads:
         """Take a full disk for a limit that has been reached."""
         plan, blocks = self.plan, np.array(local) + mirror.first
         plan.failed(blocks)
+        advice = "if files of the cache were removed, start again; or give another cache="
         if error.errno in _NO_SPACE:
+            advice = "nothing else in the cache can go: free space, or give another cache="
             plan.limit = max(0, plan.taken - BLOCK_NBYTES)
             plan.plan_again()
             fetch = plan.require(blocks)
@@ -350,8 +356,7 @@ class Downloads:
             mirror,
             local,
             ReadError(
-                f"{mirror.folder}: a block cannot be written ({error.strerror}), and nothing else "
-                "in the cache can go: free space on this disk, or give another cache="
+                f"{mirror.folder}: a block cannot be written ({error.strerror}): {advice}"
                 f"{look_up('remote-store')}"
             ),
         )
@@ -422,8 +427,22 @@ class Downloads:
 
     def _forget(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
         """Let damaged blocks go, before anybody else can read them."""
-        mirror.evict(local)
+        self._evict(mirror, local)
         self.plan.gone(local + mirror.first)
+
+    def _evict(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
+        mirror.evict(local)
+        wait = mirror.decoded_until - time.monotonic()
+        if wait <= 0:
+            mirror.free(local)
+            return
+        task = asyncio.get_running_loop().create_task(self._free(wait, mirror, local))
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+
+    async def _free(self, wait: float, mirror: Mirror, local: NDArray[np.int64]) -> None:
+        await asyncio.sleep(wait)
+        mirror.free(local)
 
     def _by_mirror(self, blocks: NDArray[np.int64]) -> list[tuple[Mirror, NDArray[np.int64]]]:
         if not blocks.size:

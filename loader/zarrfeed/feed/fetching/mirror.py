@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
+from zarrfeed.errors import StoreError
 from zarrfeed.feed.fetching.holes import punch
 from zarrfeed.feed.fetching.mirror_folder import (
     boot_id,
@@ -23,7 +26,7 @@ from zarrfeed.feed.fetching.mirror_folder import (
 )
 from zarrfeed.store.chunk_table import table_ranges
 from zarrfeed.store.local_split import open_local_split
-from zarrfeed.store.mirror.block_table import UNKNOWN, WHOLE, BlockTable
+from zarrfeed.store.mirror.block_table import DECODE_SECONDS, UNKNOWN, WHOLE, BlockTable
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mirror.mirrored_split import files_by_block
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zarrfeed.feed.fetching.mirror_folder import FoundSplit
+    from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.objects.object_store import ObjectStore
 
 _OPEN_FILES = 256
@@ -63,8 +67,11 @@ class Mirror:
     warnings
         What its clients should be told.
     unchecked
-        Files that were complete before this machine was started again. Their bytes may never have
-        reached the disk, so that their hashes are compared before they are used.
+        Files that were complete before this machine was started again, or before others of the
+        mirror were lost. Their bytes may never have reached the disk, so that their hashes are
+        compared before they are used.
+    decoded_until
+        The time (of the monotonic clock) until which readers may decode in place what has gone.
     """
 
     def __init__(self, folder: Path, found: FoundSplit, store: ObjectStore) -> None:
@@ -76,14 +83,14 @@ class Mirror:
         self.clients: set[object] = set()
         self.warnings: list[str] = []
         self.unchecked: set[int] = set()
+        self.decoded_until = 0.0
         self.split = open_local_split(folder, mirror=True)
         self.files = files_by_block(self.split)
         self.table: BlockTable | None = None
         self._open: OrderedDict[int, int] = OrderedDict()
         if self.files is not None:
             self._paths = list(shard_paths(self.split, self.files))
-            self.table = BlockTable.open(table_path(folder), self.files, writable=True)
-            self.table.recount()
+            self.table = self._open_table(self.files)
         if read_about(folder).get("boot") != boot_id() or not boot_id():
             self._doubt_all()
         self._drop_leftovers()
@@ -122,9 +129,15 @@ class Mirror:
         return int(start[0]), int(stop[0])
 
     def kept_index(self, file: int) -> bytes | None:
-        """Return the table of a file's chunks, if it is there."""
+        """Return the table of a file's chunks, if it is there.
+
+        That of an unchecked file may be damaged, but then its own checksum differs.
+        """
+        assert self.files is not None
         assert self.table is not None
-        if not self.table.indexed[file]:
+        index = self.split.layouts[self.files.field_and_shard(file)[0]].index
+        assert index is not None
+        if not self.table.indexed[file] and not (file in self.unchecked and index.checksum):
             return None
         start, stop = self.index_of(file)
         return os.pread(self._descriptor(file), stop - start, start)
@@ -132,9 +145,9 @@ class Mirror:
     def keep_index(self, file: int, data: bytes) -> None:
         """Write the table of a file's chunks, which stays when blocks go."""
         assert self.table is not None
-        if not self.table.indexed[file]:
+        if self.kept_index(file) != data:
             self.write(file, self.index_of(file)[0], data)
-            self.table.indexed[file] = 1
+        self.table.indexed[file] = 1
 
     def write(self, file: int, offset: int, data: bytes) -> None:
         """Write bytes of a file.
@@ -151,12 +164,21 @@ class Mirror:
             offset, view = offset + written, view[written:]
 
     def evict(self, blocks: NDArray[np.int64]) -> None:
-        """Let blocks go: first from the table, then from the disk."""
+        """Let blocks go from the table.
+
+        Their bytes must stay until :attr:`decoded_until`. Then :meth:`free` them.
+        """
         assert self.files is not None
         assert self.table is not None
-        self.table.evict(blocks)
+        announced = self.table.evicts
+        if self.table.evict(blocks) and not announced:
+            self.decoded_until = time.monotonic() + DECODE_SECONDS
         for file in np.unique(self.files.files_of(blocks)).tolist():
             self.table.verified[file] = UNKNOWN
+
+    def free(self, blocks: NDArray[np.int64]) -> None:
+        """Give back the space of blocks that have gone from the table."""
+        assert self.files is not None
         for start, stop in _runs(np.sort(blocks)):
             place = self.files.place_of(start)
             last = self.files.place_of(stop - 1)
@@ -212,16 +234,50 @@ class Mirror:
         return descriptor
 
     def _opened(self, file: int) -> int:
-        """Open a file; make it, of full size without any block, if it is needed first."""
+        """Open a file. While no block of it is there, it is made, of full size, if need be."""
         path, flags = self._paths[file], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
+        assert self.files is not None
+        assert self.table is not None
+        if self.table.missing[file] < len(self.files.blocks_of(file)) or self.table.indexed[file]:
             return os.open(path, flags)
-        except FileNotFoundError:
-            assert self.files is not None
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+        try:
             os.ftruncate(descriptor, int(self.files.nbytes[file]))
-            return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _open_table(self, files: FileTable) -> BlockTable:
+        """Open the table of blocks; make it anew if files are missing or of another size.
+
+        Readers of a fetcher that was killed may still read the files of before. If their table is
+        there, all blocks go from it, for good. If it is not, they keep its last state, so that all
+        files are made anew, and those that they have open never change.
+        """
+        path, sizes = table_path(self.folder), [_size(path) for path in self._paths]
+        wrong = np.array(sizes) != files.nbytes
+        lost, table = np.ones(files.files, np.bool_), None
+        with suppress(OSError, StoreError):
+            table = BlockTable.open(path, files, writable=True)
+        if table is not None:
+            table.recount()
+            blocks = np.diff(files.first_block)
+            lost = wrong & ((table.missing < blocks) | (table.indexed != 0))
+            if lost.any():
+                self.unchecked = set(np.flatnonzero(~lost & (table.missing == 0)).tolist())
+                decodes = not table.evicts
+                if table.evict(np.arange(files.blocks)) and decodes:
+                    time.sleep(DECODE_SECONDS)
+                table.indexed[:] = 0
+        for file in np.flatnonzero(wrong | lost).tolist():
+            self._paths[file].unlink(missing_ok=True)
+        if table is None or lost.any():  # not sooner: it must know of no file of before
+            path.parent.mkdir(exist_ok=True)
+            BlockTable.create(path, files)
+            table = BlockTable.open(path, files, writable=True)
+        return table
 
     def _doubt_all(self) -> None:
         """Take what was written before this machine was started again as absent, until checked."""
@@ -234,7 +290,7 @@ class Mirror:
         self.table.evict(np.arange(self.files.blocks))
         self.table.verified[:] = UNKNOWN
         self.table.indexed[:] = 0
-        self.unchecked = set(complete)
+        self.unchecked.update(complete)
 
     def _drop_leftovers(self) -> None:
         """Remove bytes of blocks that are not there, which a fetcher that was killed has left."""
@@ -264,6 +320,15 @@ class Mirror:
         if end > offset:
             with suppress(OSError):  # who has a limit has checked that this works
                 punch(self._descriptor(file), offset, end - offset)
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file; -1 if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
 def _runs(blocks: NDArray[np.int64]) -> list[tuple[int, int]]:

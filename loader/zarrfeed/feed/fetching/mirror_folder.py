@@ -207,7 +207,9 @@ async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Pat
                 found.contents[key] = content
                 _write(split / key, content)
         final = cache / found.folder_name
-        if not final.exists():
+        if final.exists():
+            _restore(final / split.name, found)
+        else:
             await asyncio.to_thread(_add_table, opened)
             new.replace(final)
         return final / split.name
@@ -220,6 +222,17 @@ async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Pat
         ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _restore(split: Path, found: FoundSplit) -> None:
+    """Write the metadata of a mirror again, as far as they are missing or damaged."""
+    needed = {split / key: content for key, content in found.contents.items()}
+    if found.dataset is not None:
+        needed[split.parent / METADATA] = found.dataset
+    for path, content in needed.items():
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -10,8 +10,9 @@ One process, the fetcher, writes it; any number read it, without locks and messa
                                 valid if none of them has changed
 
 A reader whose copy turns out invalid copies again. It decodes in place only while ``evicts`` is 0,
-because decoders do not stand bytes that change. Files are written in place, never replaced, so
-that readers may keep them mapped.
+because decoders do not stand bytes that change. Files are written in place, so that readers may
+keep them mapped. If some were removed from the cache, the table is made anew, too, and no block
+returns to the old one: a reader that finds another file at its path opens all files again.
 
 Layout of the file, little-endian (as all machines are that zarrfeed runs on)::
 
@@ -24,7 +25,6 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -53,7 +53,7 @@ _HEADER = np.dtype(
 )
 _MAGIC, _VERSION = b"zfblocks", 1
 _HEADER_NBYTES = 64
-_DECODE_SECONDS = 2.0  # more than any chunk takes
+DECODE_SECONDS = 2.0  # more than any chunk takes
 
 
 class BlockTable:
@@ -103,6 +103,7 @@ class BlockTable:
     def __init__(self, mapping: mmap.mmap, files: FileTable) -> None:
         data = np.frombuffer(mapping, np.uint8)
         self._files = files
+        self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._header = data[: _HEADER.itemsize].view(_HEADER)
         # A view of its own: reading one number out of a record takes three times as long.
@@ -148,24 +149,26 @@ class BlockTable:
 
         Raises
         ------
-        FileNotFoundError
-            There is no such file.
         StoreError
-            It is not the table of these files.
+            There is no such file, or it is not the table of these files.
         OSError
             It cannot be mapped.
         """
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags)
         try:
-            needed, found = _ends(files)[-1], os.fstat(descriptor).st_size
-            if found != needed:
-                raise _damaged(path, f"a table of {needed:,} bytes", f"{found:,} bytes")
+            descriptor = os.open(path, flags)
+        except OSError as error:
+            raise _damaged(path, "a table of blocks", f"none ({error.strerror})") from error
+        try:
+            needed, found = _ends(files)[-1], os.fstat(descriptor)
+            if found.st_size != needed:
+                raise _damaged(path, f"a table of {needed:,} bytes", f"{found.st_size:,} bytes")
             access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
             mapping = mmap.mmap(descriptor, needed, access=access)
         finally:
             os.close(descriptor)
         table = cls(mapping, files)
+        table._identity = found.st_dev, found.st_ino
         if not writable:  # if the file is truncated, no block is there
             guarded(mapping, table._header.ctypes.data)
         header = table._header[0]
@@ -174,6 +177,14 @@ class BlockTable:
         if got != expected:
             raise _damaged(path, f"{expected}", f"{got}")
         return table
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether a path leads to this table still."""
+        try:
+            found = path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
 
     @property
     def evictions(self) -> int:
@@ -211,7 +222,7 @@ class BlockTable:
     def evict(self, blocks: NDArray[np.int64]) -> int:
         """Record that blocks go, before their bytes do; for the fetcher.
 
-        If that was not announced, it then waits for readers that decode in place.
+        If that was not announced, readers may decode in place for ``DECODE_SECONDS`` still.
 
         Returns
         -------
@@ -220,15 +231,12 @@ class BlockTable:
         """
         going = np.unique(blocks[self.present(blocks)])
         if going.size:
-            announced = self.evicts
             self.announce(evicts=True)
             self.generations[going] += 1
             files, counts = np.unique(self._files.files_of(going), return_counts=True)
             self.missing[files] += counts.astype(np.uint32)
             self.fence()
             self._evictions[0] += 1
-            if not announced:
-                time.sleep(_DECODE_SECONDS)
         return going.size
 
     def fence(self) -> None:
@@ -256,5 +264,5 @@ def _ends(files: FileTable) -> tuple[int, int, int, int]:
 def _damaged(path: Path, needed: str, found: str) -> StoreError:
     return StoreError(
         f"{path}: needed {needed}, found {found}: the cache is damaged; stop what uses it, and "
-        f"remove {path.parent.parent}{look_up('remote-store')}"
+        f"start again, which mends it{look_up('remote-store')}"
     )

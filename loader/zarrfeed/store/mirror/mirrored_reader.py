@@ -167,13 +167,21 @@ class MirroredReader(FieldReader):
         absent = numbers[self._table.indexed[numbers] == 0]
         if absent.size:
             self._connected().indexes(self._folder, absent)
-        files.read_tables(new)
+        try:
+            files.read_tables(new)
+        except ReadError:
+            self._connected().indexes(self._folder, numbers)
+            if not self._open_again():
+                raise
+            self._read_indexes(shards)
 
     def _confirmed(self, blocks: NDArray[np.int64], read: Callable[[], None]) -> bool:
         """Read from blocks, fetched if need be; False if one of them went meanwhile."""
         table = self._table
         if not table.present(blocks).all():
             self._fetch(blocks)
+            if not table.present(blocks).all() and self._open_again():
+                return False
         before = table.generations[blocks]
         if not (before & 1).all():
             return False
@@ -187,6 +195,15 @@ class MirroredReader(FieldReader):
             return False
         table.fence()
         return bool((table.generations[blocks] == before).all())
+
+    def _open_again(self) -> bool:
+        """Open all files again if some were removed from the cache, and made anew."""
+        path = table_path(self._folder)
+        if self._table.is_at(path):
+            return False
+        self._inner.files.unmap()
+        self._table, self._complete_at = BlockTable.open(path, self._files), -1
+        return True
 
     def _fetch(self, blocks: NDArray[np.int64]) -> None:
         self._connected().require(self._folder, blocks)
