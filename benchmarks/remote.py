@@ -4,9 +4,9 @@
     python benchmarks/remote.py --rows first-batch --gbits 1 --rounds 5 --scratch /mnt/disk
 
 The server is an nginx on loopback, which shares the cores with all that is measured. It is measured
-as fast as it is, and with the speed of networks: then each of 16 connections gets a 16th of it, by
-nginx's ``limit_rate``. All files of the server are in the page cache. Ways take turns, the first
-round is dropped, and figures are medians.
+as fast as it is, and with the speed of networks, by a loopback of its own that is shaped. All files
+of the server are in the page cache. Ways take turns, the first round is dropped, and figures are
+medians.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from belady import least_fetched
 from figures import Figure, quantity, ratio, table, write_csv
+from link import enter_namespace, set_speed
 from machine import load_average, machine
 from served import CONCURRENCY, MIB, Range, Work, fetch, pack, ranges_of, shards
 from trial import take_turns
@@ -291,6 +292,7 @@ _ONCE = ("later-epochs", "limit")  # do not depend on the speed of the server
 def main() -> None:
     """Measure, and print the results."""
     options = _options()
+    enter_namespace()
     work = Work(samples=options.samples)
     before = load_average()
     figures: list[Figure] = []
@@ -301,9 +303,9 @@ def main() -> None:
         split = pack(work, root)
         warm(str(split))
         for number, gbits in enumerate(options.gbits):
-            rate = int(gbits * 1e9 / 8 / CONCURRENCY)
+            set_speed(gbits)
             speed = f"{gbits:g} Gbit/s" if gbits else "loopback"
-            with serving(root, bytes_per_second=rate) as web:
+            with serving(root) as web:
                 setting = Setting(work, split, web, speed, scratch, options.rounds)
                 for row in options.rows:
                     if number and row in _ONCE:

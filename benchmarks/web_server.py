@@ -38,7 +38,6 @@ http {{
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000;
-    limit_rate {rate};
     server {{
         listen 127.0.0.1:{port} backlog=512;
         root {root};
@@ -102,16 +101,8 @@ def nginx() -> str | None:
 
 
 @contextmanager
-def serving(root: Path, *, bytes_per_second: int = 0) -> Iterator[WebServer]:
-    """Serve a folder.
-
-    Parameters
-    ----------
-    root
-        The folder.
-    bytes_per_second
-        Limit of each connection; 0 for none.
-    """
+def serving(root: Path) -> Iterator[WebServer]:
+    """Serve a folder."""
     program = nginx()
     if program is None:
         raise FileNotFoundError("needs nginx: apt install nginx")
@@ -119,9 +110,7 @@ def serving(root: Path, *, bytes_per_second: int = 0) -> Iterator[WebServer]:
         own = Path(folder)
         for _ in range(_ATTEMPTS):
             port = _free_port()
-            (own / "nginx.conf").write_text(
-                _CONFIGURATION.format(own=own, root=root, port=port, rate=bytes_per_second)
-            )
+            (own / "nginx.conf").write_text(_CONFIGURATION.format(own=own, root=root, port=port))
             command = [
                 program,
                 "-p",
