@@ -26,11 +26,12 @@ from belady import least_fetched
 from figures import Figure, quantity, ratio, table, write_csv
 from link import enter_namespace, set_speed
 from machine import load_average, machine
-from served import CONCURRENCY, MIB, Range, Work, fetch, pack, ranges_of, shards
+from served import CONCURRENCY, Range, Work, fetch, pack, ranges_of, shards
 from trial import take_turns
 from web_server import serving
 from workload import warm
 from zarrfeed import ZarrSequence
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,17 +238,17 @@ def limited(setting: Setting) -> Iterator[Figure]:
                 pass
             fetched.append(_sent(setting.web) - before)
     _remove(cache)
-    counts = least_fetched(needed, limit // MIB)
+    counts = least_fetched(needed, limit // BLOCK_NBYTES)
     batches = len(counts) // epochs
-    least = [sum(counts[batches * e : batches * (e + 1)]) * MIB for e in range(epochs)]
+    least = [sum(counts[batches * e : batches * (e + 1)]) * BLOCK_NBYTES for e in range(epochs)]
     # Whoever reads ahead fetches for the next epoch, too: all later epochs are taken together.
     yield Figure(
         4, "cache of half the store, block shuffle: bytes fetched / the least possible", "ratio",
         sum(fetched[1:]) / sum(least[1:]), None,
         tuple(a / b for a, b in zip(fetched[1:], least[1:], strict=True)), at_most=1.1,
-        how=f"{epochs - 1} epochs after the first; the least by Belady's rule, of blocks of 1 MiB "
-        "and batch after batch. The figure is of all these epochs together, because what is read "
-        "ahead belongs to the next one.",
+        how=f"{epochs - 1} epochs after the first; the least by Belady's rule, of blocks of 256 "
+        "KiB and batch after batch. The figure is of all these epochs together, because what is "
+        "read ahead belongs to the next one.",
     )  # fmt: skip
     for name, sizes in (("fetched", fetched), ("least possible", least)):
         yield quantity(
@@ -269,8 +270,8 @@ def _needed(setting: Setting, sequence: ZarrSequence, epochs: int) -> list[list[
             blocks = {
                 (each.key, block)
                 for each in ranges_of(setting.split, samples, setting.work)
-                for block in range(each.start // MIB, (each.stop - 1) // MIB + 1)
-                if (block + 1) * MIB <= sizes[each.key]
+                for block in range(each.start // BLOCK_NBYTES, (each.stop - 1) // BLOCK_NBYTES + 1)
+                if (block + 1) * BLOCK_NBYTES <= sizes[each.key]
             }
             needed.append([numbers.setdefault(block, len(numbers)) for block in sorted(blocks)])
     return needed

@@ -45,7 +45,7 @@ BLOCKS = 18  # of the dataset
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 images of ¾ MiB and masks of ¼ MiB, four a shard: 3 shards of 3 + 1 blocks and a bit."""
+    """12 images of ¾ MiB and masks of ¼ MiB, four a shard: 3 shards of 12 + 4 blocks and a bit."""
     folder = tmp_path_factory.mktemp("dataset") / "a.zarr"
     arrays = {f"{n:02}": pair((512, 512), n) for n in range(12)}
     convert(
@@ -136,7 +136,7 @@ def test_what_is_required_comes_and_then_the_rest_of_its_files(run: Any) -> None
 def test_neighbours_come_by_one_request(run: Any) -> None:
     async def test(fetching: Fetching) -> None:
         fetching.objects.asked.clear()
-        await fetching.downloads.require("a", fetching.mirror, np.array([0, 1, 2]))
+        await fetching.downloads.require("a", fetching.mirror, np.arange(12))
         await fetching.settled()
         assert fetching.objects.asked[0][1:] == (0, 3 * MIB)
 
@@ -233,7 +233,7 @@ def test_a_limit_holds_and_holes_take_no_space(run: Any) -> None:
 def test_more_than_the_limit_at_once_is_an_error(run: Any) -> None:
     async def test(fetching: Fetching) -> None:
         with pytest.raises(ReadError, match=r"needed .* bytes at the same time"):
-            await fetching.downloads.require("a", fetching.mirror, np.arange(5))
+            await fetching.downloads.require("a", fetching.mirror, np.arange(20))
 
     run(test, limit=3 * MIB)
 

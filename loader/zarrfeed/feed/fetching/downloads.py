@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 LANES = 16  # requests at the same time; those that somebody waits for do not wait for others
-_MOST_BLOCKS = 16  # of a request
-_ORDERED_BLOCKS = 256  # that are ordered ahead of the requests
+_MOST_BLOCKS = (16 << 20) // BLOCK_NBYTES  # of a request
+_ORDERED_BLOCKS = (256 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
 _PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 1.0  # until something goes that the plan would keep
@@ -294,7 +294,7 @@ class Downloads:
         while self._freeing:  # what has gone is decoded until then, and takes space
             await asyncio.wait(self._freeing)
         self.counters["requests"] += 1
-        async for known, part in mirror.store.parts(key, at, end, nbytes=BLOCK_NBYTES):
+        async for known, part in mirror.store.parts(key, at, end):
             if known.nbytes != total:
                 raise ReadError(
                     f"{mirror.url}/{key}: needed {total:,} bytes, as the split says, found "

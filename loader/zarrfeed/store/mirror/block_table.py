@@ -82,7 +82,7 @@ class BlockTable:
     >>> from pathlib import Path
     >>> from zarrfeed.store.mirror.block_table import BlockTable
     >>> from zarrfeed.store.mirror.file_table import FileTable
-    >>> files = FileTable(("image",), 1, [3_000_000], [0])
+    >>> files = FileTable(("image",), 1, [700_000], [0])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "blocks")
     ...     BlockTable.create(path, files)

@@ -1,7 +1,7 @@
 """Which blocks do the shards of a split consist of? Pure arithmetic.
 
-Blocks have 1 MiB, except the last one of each file. They are numbered file by file, files field by
-field::
+Blocks have 256 KiB, except the last one of each file. They are numbered file by file, files field
+by field::
 
     file                0         1     2            fields image, mask of 2 shards:
     block            | 0 1 2 |   3   | 4 5 | …       image of shard 0, of shard 1, mask of shard 0
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK_NBYTES = 1 << 20
+# Samples rarely begin where blocks do: of blocks of 1 MiB, a batch of samples of that size needs up
+# to twice its bytes. Smaller blocks make larger tables.
+BLOCK_NBYTES = 1 << 18
 # Sizes come from stores that may claim anything. The block table takes 4 bytes for each block.
 _MOST_BLOCKS = 1 << 32
 
@@ -72,7 +74,7 @@ class FileTable:
     >>> table.blocks_of(0), table.blocks_of(1)
     (range(0, 3), range(3, 4))
     >>> table.place_of(2)
-    Place(file=0, offset=2097152, nbytes=5)
+    Place(file=0, offset=524288, nbytes=5)
     """
 
     def __init__(
@@ -99,8 +101,8 @@ class FileTable:
         total = counts.sum(dtype=np.float64)  # which int64 could overflow
         if total >= _MOST_BLOCKS:
             raise ValueError(
-                f"needed files of at most {_MOST_BLOCKS >> 20:,} TiB together, found "
-                f"{total / (1 << 20):,.0f} TiB"
+                f"needed files of at most {_MOST_BLOCKS * BLOCK_NBYTES >> 40:,} TiB together, "
+                f"found {total * BLOCK_NBYTES / (1 << 40):,.0f} TiB"
             )
         self.first_block = np.concatenate(([0], np.cumsum(counts)))
 
@@ -186,7 +188,7 @@ class FileTable:
         --------
         >>> import numpy as np
         >>> table = FileTable(("image",), 2, [5, 4 * BLOCK_NBYTES], [0, 0])
-        >>> table.blocks_of_ranges(np.array([1, 0]), np.array([9, 0]), np.array([2 << 20, 4]))
+        >>> table.blocks_of_ranges(np.array([1, 0]), np.array([9, 0]), np.array([400_000, 4]))
         array([0, 1, 2])
         """
         base = self.first_block[file]
