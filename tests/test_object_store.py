@@ -13,7 +13,7 @@ pytest.importorskip("obstore")
 from obstore.store import MemoryStore
 
 from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.store.objects.errors import ObjectError
+from zarrfeed.store.objects.errors import ObjectError, said_by
 from zarrfeed.store.objects.object_store import ObjectStore, open_store
 from zarrfeed.store.objects.object_transfers import ObjectTransfers, Stopped, open_transfers
 
@@ -126,9 +126,30 @@ def test_an_error_names_the_object_what_the_server_said_and_the_way_out(
     assert isinstance(caught.value, FileNotFoundError) == (kind == "missing")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("404 Not Found: <?xml version='1.0'?><Error><Code>NoSuchKey</Code>\n<Message>None.\n"
+         "RequestId: 1</Message></Error>", "404 Not Found: NoSuchKey: None. RequestId: 1"),
+        ("404 Not Found: <html>\n<head><title>Gone</title></head></html>", "404 Not Found"),
+        ("403 Forbidden: no, at https://a/b?sig=secret.", "403 Forbidden: no, at https://a/b"),
+        ("503 Busy: " + "x" * 200, "503 Busy: " + "x" * 110 + "…"),
+    ],
+)  # fmt: skip
+def test_what_a_server_says_is_shown_without_markup_and_secrets(answer: str, said: str) -> None:
+    request = "Generic S3 error: Error performing GET http://a/b?sig=secret in 1ms - "
+    assert said_by(OSError(f"{request}Server returned non-2xx status code: {answer}")) == said
+
+
 def test_a_range_beyond_the_end_names_both_sizes(url: str) -> None:
     with pytest.raises(ObjectError, match=r"needed bytes 1,048,000 to 1,058,576.*1,048,576 bytes"):
         read(url, "whole", 1_048_000, 1_058_576)
+
+
+def test_a_range_that_begins_at_the_end_says_so(memory: ObjectTransfers) -> None:
+    memory.put("a", b"ten bytes.")
+    with pytest.raises(ObjectError, match="memory:///a: the object has fewer bytes than the split"):
+        asyncio.run(memory.read_range("a", 10, 20))
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

@@ -26,7 +26,11 @@ _FAILURE = re.compile(r"\bkind: (Connect|Timeout|Interrupted)\b")
 _CREDENTIAL_HOSTS = re.compile(r"169\.254\.|metadata\.google|/oauth2/|security-credentials")
 _EXPIRED = re.compile(r"ExpiredToken|InvalidToken|InvalidAccessKeyId|AuthenticationFailed")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
+_TOO_SHORT = re.compile(r"object was only \d+ bytes long")
 _REQUEST = re.compile(r"^.*Error performing .* - (?:Server returned non-2xx status code: )?")
+_DOCUMENT = re.compile(
+    r"<\?xml.*?<Code>(.*?)</Code>.*?<Message>(.*?)</Message>.*|<(?:!|html).*", re.I
+)
 _QUERY = re.compile(r"\?\S*")  # Azure's signatures are in the query
 
 
@@ -77,7 +81,7 @@ def _classify(error: Exception) -> tuple[Kind, str, str]:
     if _CREDENTIAL_HOSTS.search(text):
         return "refused", "found no credentials", (
             "give them in storage_options or in the environment, or set "
-            "storage_options={'skip_signature': True} for a public bucket"
+            "storage_options={'skip_signature': True} to read a public bucket"
         )  # fmt: skip
     code = int(status[1]) if status else 0
     if _NO_BUCKET.search(text):
@@ -91,7 +95,7 @@ def _classify(error: Exception) -> tuple[Kind, str, str]:
         )  # fmt: skip
     if isinstance(error, FileNotFoundError) or code in (404, 410):
         return "missing", f"there is no such object ({said})", "check the address"
-    if code == 416:
+    if code == 416 or _TOO_SHORT.search(text):
         return "other", f"the object has fewer bytes than the split says ({said})", (
             "it was replaced, or its upload was not complete"
         )  # fmt: skip
@@ -123,7 +127,8 @@ def _connection_failure(error: Exception, said: str) -> tuple[Kind, str, str]:
 
 
 def said_by(error: Exception) -> str:
-    """Return what an error says, short, without the request and without queries."""
+    """Return what an error says, short, without the request, queries and markup."""
     line = " ".join(str(error).split("\n\nDebug source")[0].split())
-    line = _QUERY.sub("", _REQUEST.sub("", line)).removesuffix(".")
+    line = _DOCUMENT.sub(r"\1: \2", _REQUEST.sub("", line))
+    line = _QUERY.sub("", line).rstrip(".: ")
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

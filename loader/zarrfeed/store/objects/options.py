@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,12 @@ _CLIENT_OPTIONS = frozenset({
 })  # fmt: skip
 # A request of 16 MiB may take minutes on a slow line, but a server that sends nothing has stalled.
 _CLIENT_DEFAULTS = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "600s"}
+# Options and variables that give the address of the server.
+_SERVER = re.compile("endpoint|base_url", re.IGNORECASE)
+_SERVER_VARIABLES = (
+    "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT",
+    "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL",
+)  # fmt: skip
 _RETRIES = {"max_retries": 6, "retry_timeout": 60.0}
 
 
@@ -83,6 +90,7 @@ def _sorted_options(
 
 
 def _unencrypted(url: str, config: Mapping[str, Any]) -> bool:
-    from_environment = [os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")]
-    endpoints = [str(value) for name, value in config.items() if "endpoint" in name.lower()]
-    return any(each.startswith("http://") for each in (url, *(endpoints or from_environment)))
+    """Return whether the server has an address without encryption."""
+    given = [str(value) for name, value in config.items() if _SERVER.search(name)]
+    from_environment = [os.environ.get(name, "") for name in _SERVER_VARIABLES]
+    return any(each.startswith("http://") for each in (url, *(given or from_environment)))
