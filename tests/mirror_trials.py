@@ -124,7 +124,8 @@ class TrialMirror:
         numbers = np.fromiter(blocks, np.int64)
         for block in numbers[~self.table.present(numbers)].tolist():
             self._copy(*self.files.place_of(block), change)
-        self.table.arrive(numbers)
+        for block in numbers.tolist():
+            self.table.arrive(self.files.place_of(block).file, range(block, block + 1))
 
     def _copy(
         self, number: int, offset: int, nbytes: int, change: Callable[[bytes], bytes] = bytes

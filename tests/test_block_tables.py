@@ -102,9 +102,16 @@ def test_the_table_is_a_set_of_blocks(
     some = st.lists(st.integers(0, table.blocks - 1), max_size=5)
     for arrives, blocks in data.draw(st.lists(st.tuples(st.booleans(), some), max_size=8)):
         before, evictions = reader.generations.copy(), reader.evictions
-        chosen = np.array(blocks, np.int64)
-        changed = set(blocks) - there if arrives else set(blocks) & there
-        assert (fetcher.arrive if arrives else fetcher.evict)(chosen) == len(changed)
+        if arrives:
+            file = data.draw(st.integers(0, table.files - 1))
+            first, last = table.blocks_of(file)[0], table.blocks_of(file)[-1]
+            start = data.draw(st.integers(first, last))
+            run = range(start, data.draw(st.integers(start, last)) + 1)
+            changed = set(run) - there
+            assert fetcher.arrive(file, run) == len(changed)
+        else:
+            changed = set(blocks) & there
+            assert fetcher.evict(np.array(blocks, np.int64)) == len(changed)
         there = there | changed if arrives else there - changed
         now = reader.generations - before
         assert set(np.flatnonzero(now).tolist()) == changed
@@ -137,7 +144,7 @@ def test_a_truncated_table_has_no_blocks(tmp_path: Path) -> None:
     path = tmp_path / "blocks"
     table = FileTable(("image",), 1, [5000 * BLOCK_NBYTES], [0])
     BlockTable.create(path, table)
-    BlockTable.open(path, table, writable=True).arrive(np.arange(5000))
+    BlockTable.open(path, table, writable=True).arrive(0, range(5000))
     reader = BlockTable.open(path, table)
     with path.open("r+b") as file:
         file.truncate(64)
@@ -149,7 +156,7 @@ def test_evictions_are_announced_to_readers_that_decode_in_place(tmp_path: Path)
     BlockTable.create(tmp_path / "blocks", table)
     fetcher = BlockTable.open(tmp_path / "blocks", table, writable=True)
     reader = BlockTable.open(tmp_path / "blocks", table)
-    fetcher.arrive(np.array([0]))
+    fetcher.arrive(0, range(1))
     assert not reader.evicts
     fetcher.evict(np.array([0]))
     assert reader.evicts

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
 MIB = 1 << 20
-BLOCKS = 18  # of the dataset
+BLOCKS = 54
 
 
 @pytest.fixture(scope="module")

@@ -312,9 +312,8 @@ class Downloads:
 
     def _arrive(self, mirror: Mirror, file: int, local: range, *, verified: bool = False) -> None:
         assert mirror.table is not None
-        blocks = np.array(local)
-        mirror.table.arrive(blocks)
-        self.plan.arrived(blocks + mirror.first)
+        mirror.table.arrive(file, local)
+        self.plan.arrived(np.array(local) + mirror.first)
         for block in range(local.start + mirror.first, local.stop + mirror.first):
             for waiter in self._waiters.pop(block, ()):
                 waiter.arrived()

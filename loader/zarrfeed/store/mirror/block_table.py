@@ -89,14 +89,14 @@ class BlockTable:
     ...     fetcher = BlockTable.open(path, files, writable=True)
     ...     reader = BlockTable.open(path, files)
     >>> fetcher.announce(evicts=True)
-    >>> fetcher.arrive(np.array([0, 2]))
+    >>> fetcher.arrive(0, range(1, 3))
     2
     >>> reader.present(np.arange(3)).tolist(), reader.missing.tolist()
-    ([True, False, True], [1])
-    >>> before = reader.generations[[0, 2]]
+    ([False, True, True], [1])
+    >>> before = reader.generations[1:].copy()
     >>> fetcher.evict(np.array([2]))
     1
-    >>> reader.evictions, bool((reader.generations[[0, 2]] == before).all())
+    >>> reader.evictions, bool((reader.generations[1:] == before).all())
     (1, False)
     """
 
@@ -205,19 +205,20 @@ class BlockTable:
         odd: NDArray[np.bool_] = (self.generations[blocks] & 1).astype(np.bool_)
         return odd
 
-    def arrive(self, blocks: NDArray[np.int64]) -> int:
-        """Record blocks whose bytes have been written; for the fetcher.
+    def arrive(self, file: int, blocks: range) -> int:
+        """Record neighbouring blocks of a file whose bytes have been written; for the fetcher.
 
         Returns
         -------
         int
             How many of them were not there before.
         """
-        new = np.unique(blocks[~self.present(blocks)])
-        self.generations[new] += 1
-        files, counts = np.unique(self._files.files_of(new), return_counts=True)
-        self.missing[files] -= counts.astype(np.uint32)
-        return new.size
+        generations = self.generations[blocks.start : blocks.stop]
+        new = ~generations & 1
+        generations += new
+        count = int(new.sum())
+        self.missing[file] -= count
+        return count
 
     def evict(self, blocks: NDArray[np.int64]) -> int:
         """Record that blocks go, before their bytes do; for the fetcher.
