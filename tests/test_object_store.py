@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -150,6 +152,19 @@ def test_a_range_that_begins_at_the_end_says_so(memory: ObjectTransfers) -> None
     memory.put("a", b"ten bytes.")
     with pytest.raises(ObjectError, match="memory:///a: the object has fewer bytes than the split"):
         asyncio.run(memory.read_range("a", 10, 20))
+
+
+def test_the_interpreter_ends_late_once_a_store_was_opened() -> None:
+    """Without a pause, some of these processes would abort, though not each time."""
+    script = (
+        "import time; time.sleep = lambda seconds: print('waited', seconds)\n"
+        "from zarrfeed.store.objects.object_store import open_store\n"
+        "open_store('http://127.0.0.1:9'), open_store('http://127.0.0.1:9/a')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "waited 0.05\n"
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
