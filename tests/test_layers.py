@@ -68,6 +68,7 @@ WORLDS = {
         "feed.workers.process_handle",
         "feed.fetching.main",
         "store.mirror.connection",
+        "store.mirror.fetcher_process",
         "store.mirror.messages",
     },
     "mmap": {

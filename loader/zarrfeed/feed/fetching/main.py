@@ -29,7 +29,7 @@ from zarrfeed.feed.fetching.clients import Clients
 from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
 from zarrfeed.store.files import replace_file
-from zarrfeed.store.mirror.connection import ADDRESS, peer_uid
+from zarrfeed.store.mirror.fetcher_process import ADDRESS, peer_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
