@@ -9,6 +9,7 @@ import numpy as np
 from zarrfeed.arrays import Arrays, aligned_empty
 from zarrfeed.errors import ReadError, ZarrfeedError
 from zarrfeed.feed.workers.draw_names import DrawNames, draw_keys
+from zarrfeed.feed.workers.patch_rows import patch_rows
 from zarrfeed.order.draws import FREE
 from zarrfeed.order.orientation import TURN_BIT, flips_of, unoriented
 from zarrfeed.store.box_plan import BoxPlan
@@ -171,14 +172,9 @@ class PatchReader:
 
     def prefetch(self, draws: Draws) -> None:
         """Ask the kernel to load patches into memory, without waiting and ignoring errors."""
-        rows: set[int] = set()
-        for draw in _plain(draws):
-            if draw.tile != FREE:  # the others are known when it has been read
-                rows.add(draw.tile)
-                continue
-            box, _ = self._inside(draw.origin, draw.size)
-            rows.update(self._plan(draw, box).rows)
-        self._reader.prefetch(np.array(sorted(rows), np.int64))
+        forced = draws["tile"] != FREE  # what else these need is known when the tile has been read
+        _, rows = patch_rows(draws[~forced], self._spec)
+        self._reader.prefetch(np.unique(np.concatenate((rows, draws["tile"][forced]))))
 
     def close(self) -> None:
         """Close the files."""

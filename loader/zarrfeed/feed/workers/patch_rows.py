@@ -64,9 +64,9 @@ def patch_rows(draws: Draws, spec: PatchSpec) -> tuple[NDArray[np.int64], NDArra
             for place in (first, last):
                 shifted = np.clip(place[forced], 0, np.maximum(furthest, 0))
                 place[forced] = np.where(furthest >= 0, shifted, -((-furthest) // 2))
-    start = np.clip(first, 0, size) // tile
-    stop = -(-np.clip(last + patch, 0, size) // tile)
-    count = np.maximum(stop - start, 0)
+    first, end = np.clip(first, 0, size), np.clip(last + patch, 0, size)
+    start = first // tile
+    count = np.where(end > first, -(-end // tile) - start, 0)
     total = count.prod(axis=1)
     draw = np.repeat(np.arange(draws.size), total)
     within = np.arange(draw.size) - np.repeat(np.cumsum(total) - total, total)
