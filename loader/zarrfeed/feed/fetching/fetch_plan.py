@@ -6,9 +6,6 @@ is missing, the one goes whose next use is furthest. Each such exchange is made 
 no harm, that is when no reader needs the block that goes before the one that comes. So as many
 bytes are fetched as by the best of all orders, and still early. (Cao et al., "A study of integrated
 prefetching and caching strategies", 1995, call this the conservative strategy.)
-
-Readers are aligned by their places: one that is k batches ahead of its place needs a block as soon
-as another one that is k batches ahead of its own.
 """
 
 from __future__ import annotations
@@ -19,15 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from zarrfeed.feed.fetching.next_uses import NEVER, NextUses
+from zarrfeed.feed.fetching.next_uses import NEVER
+from zarrfeed.feed.fetching.readers import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from zarrfeed.feed.fetching.next_uses import NextUses
+    from zarrfeed.feed.fetching.readers import Reader
+
 _NONE = np.empty(0, np.int64)
-_DRIFT = 8  # batches by which readers may get out of step
 
 
 class Fetch(NamedTuple):
@@ -45,16 +45,10 @@ class Fetch(NamedTuple):
     evicted: NDArray[np.int64]
 
 
-class _Reader:
-    def __init__(self, uses: NextUses, offset: int) -> None:
-        self.uses = uses
-        self.offset = offset  # from its batches to the time of all readers
-
-
 class _Exchange(NamedTuple):
     """What Belady's algorithm would do for a batch, at the time when the batch is due."""
 
-    reader: _Reader
+    reader: Reader
     batch: int
     blocks: NDArray[np.int64]
     victims: list[int]
@@ -90,7 +84,7 @@ class FetchPlan:
         self.present = np.empty(0, np.bool_)
         self.coming = np.empty(0, np.bool_)
         self.taken = 0
-        self._readers: dict[Hashable, _Reader] = {}
+        self._readers = Readers()
         # What is there when all exchanges have been made, and its size.
         self._kept = np.empty(0, np.bool_)
         self._kept_nbytes = 0
@@ -108,8 +102,7 @@ class FetchPlan:
         self.coming = np.concatenate((self.coming, np.zeros(nbytes.size, np.bool_)))
         self._kept = np.concatenate((self._kept, np.zeros(nbytes.size, np.bool_)))
         self.taken += int(nbytes[present].sum())
-        for reader in self._readers.values():
-            reader.uses.grow(self.nbytes.size)
+        self._readers.grow(self.nbytes.size)
         self.plan_again()
         return first
 
@@ -140,23 +133,18 @@ class FetchPlan:
 
     def add_reader(self, name: Hashable, uses: NextUses) -> None:
         """Add a reader. More uses may be appended to its uses later."""
-        now = max((r.uses.position + r.offset for r in self._readers.values()), default=0)
-        self._readers[name] = _Reader(uses, now - uses.position)
+        self._readers.add(name, uses)
         self.plan_again()
 
     def remove_reader(self, name: Hashable) -> None:
         """Remove a reader, if there is such a one."""
-        if self._readers.pop(name, None) is not None:
+        if self._readers.remove(name):
             self.plan_again()
 
     def advance(self, name: Hashable, batch: int) -> None:
         """Note that a reader has gone on to a batch."""
-        reader = self._readers.get(name)
-        if reader is not None:
-            overtaken = batch > reader.uses.planned
-            reader.uses.advance(batch)
-            if overtaken:
-                self.plan_again()
+        if self._readers.advance(name, batch):
+            self.plan_again()
 
     @property
     def readers(self) -> tuple[Hashable, ...]:
@@ -164,26 +152,8 @@ class FetchPlan:
         return tuple(self._readers)
 
     def align(self, resting: Iterable[Hashable]) -> None:
-        """Align readers anew by their places.
-
-        Parameters
-        ----------
-        resting
-            Readers that have not moved for long. They are expected to go on after all that is known
-            of the others, such as an epoch of validation after one of training.
-        """
-        resting = set(resting)
-        awake = [r.uses for name, r in self._readers.items() if name not in resting]
-        after = max((uses.known - uses.position for uses in awake), default=0)
-        offsets = {
-            name: after * (name in resting) - reader.uses.position
-            for name, reader in self._readers.items()
-        }
-        now = {name: reader.offset for name, reader in self._readers.items()}
-        shifts = [offsets[name] - now[name] for name in offsets]
-        if shifts and max(shifts) - min(shifts) > _DRIFT:
-            for name, reader in self._readers.items():
-                reader.offset = offsets[name]
+        """Align readers anew by their places, as :meth:`.Readers.align`."""
+        if self._readers.align(resting):
             self.plan_again()
 
     def set_limit(self, limit: int) -> None:
@@ -205,18 +175,19 @@ class FetchPlan:
         self._exchanges.clear()
         self._kept = self.present | self.coming
         self._kept_nbytes = self.taken
-        for reader in self._readers.values():
-            reader.uses.plan_again()
+        self._readers.plan_again()
         if self.limit is not None:
             kept = np.flatnonzero(self._kept)
-            self._furthest = list(zip((-self._due(kept)).tolist(), kept.tolist(), strict=True))
+            self._furthest = list(
+                zip((-self._readers.due(kept)).tolist(), kept.tolist(), strict=True)
+            )
             heapq.heapify(self._furthest)
 
     # -- what to do -------------------------------------------------------------------------------
 
     def due_by(self, blocks: NDArray[np.int64]) -> int | None:
         """Return the time until which blocks are needed; None if not all are known to be."""
-        due = int(self._due(blocks, from_place=True).max(initial=0))
+        due = int(self._readers.due(blocks, from_place=True).max(initial=0))
         return due if due < NEVER else None
 
     def next_fetch(self, until: int = NEVER) -> Fetch | None:
@@ -279,10 +250,9 @@ class FetchPlan:
 
     def _plan_batch(self) -> bool:
         """Plan the next batch; False if none is known."""
-        behind = [r for r in self._readers.values() if r.uses.planned < r.uses.known]
-        if not behind:
+        reader = self._readers.next_to_plan()
+        if reader is None:
             return False
-        reader = min(behind, key=lambda each: each.uses.planned + each.offset)
         batch, blocks = reader.uses.planned, reader.uses.plan_batch()
         new = blocks[~self._kept[blocks]]
         if self.limit is None:
@@ -306,7 +276,7 @@ class FetchPlan:
             block = entry[1]
             if not self._kept[block]:
                 continue
-            due = int(self._due(np.array([block]))[0])
+            due = int(self._readers.due(np.array([block]))[0])
             if due != -entry[0]:
                 if due < -entry[0]:  # a later entry of it says when
                     heapq.heappush(self._furthest, (-due, block))
@@ -323,20 +293,8 @@ class FetchPlan:
 
     def _push(self, blocks: NDArray[np.int64]) -> None:
         if self.limit is not None:
-            for due, block in zip(self._due(blocks).tolist(), blocks.tolist(), strict=True):
+            for due, block in zip(self._readers.due(blocks).tolist(), blocks.tolist(), strict=True):
                 heapq.heappush(self._furthest, (-due, block))
-
-    def _due(self, blocks: NDArray[np.int64], *, from_place: bool = False) -> NDArray[np.int64]:
-        """Return when each block is next needed by any reader, after what is planned or from now.
-
-        ``NEVER`` and more if it is not known to be needed.
-        """
-        due = np.full(blocks.size, NEVER)
-        for reader in self._readers.values():
-            uses = reader.uses
-            next_use = uses.after_reader(blocks) if from_place else uses.after_plan(blocks)
-            np.minimum(due, next_use + reader.offset, where=next_use < NEVER, out=due)
-        return due
 
     # -- room -------------------------------------------------------------------------------------
 
@@ -349,7 +307,7 @@ class FetchPlan:
             return _NONE
         victims = np.array(exchange.victims, np.int64)
         victims = victims[self.present[victims]]
-        harmless = self._due(victims, from_place=True) >= exchange.time
+        harmless = self._readers.due(victims, from_place=True) >= exchange.time
         if not harmless.all() or np.isin(victims, self._pins()).any():
             return None
         # Fewer if some of what was missing has come meanwhile.
@@ -370,7 +328,7 @@ class FetchPlan:
         may_go = self.present.copy()
         may_go[self._pins()] = False
         candidates = np.flatnonzero(may_go)
-        due = self._due(candidates, from_place=True)
+        due = self._readers.due(candidates, from_place=True)
         candidates, due = candidates[due >= time], due[due >= time]
         order = np.lexsort((-due, self._kept[candidates]))
         total = np.cumsum(self.nbytes[candidates[order]])
