@@ -85,6 +85,8 @@ def test_what_is_there_is_not_sent_again(packed, bucket, proxy, options, tmp_pat
     again = copy(packed.store, bucket.url("o.zarr"), storage_options=options)
     assert again.splits[0].status == "already there"
     assert not sent(proxy)
+    dry = copy(packed.store, bucket.url("o.zarr"), storage_options=options, dry_run=True)
+    assert (dry.splits[0].status, dry.splits[0].sent_files) == ("already there", 0)
     copy(bucket.url("o.zarr/train"), tmp_path / "b.zarr", storage_options=options)
     proxy.requests.clear()
     again = copy(bucket.url("o.zarr/train"), tmp_path / "b.zarr", storage_options=options)
@@ -105,7 +107,11 @@ def test_between_object_stores_with_options_of_each(packed, bucket, proxy, tmp_p
 
 
 def test_between_folders(packed, tmp_path):
-    assert copy(packed.store, tmp_path / "o.zarr").splits[0].status == "copied"
+    before = copy(packed.store, tmp_path / "o.zarr", dry_run=True).splits[0]
+    done = copy(packed.store, tmp_path / "o.zarr").splits[0]
+    after = copy(packed.store, tmp_path / "o.zarr", dry_run=True).splits[0]
+    assert [one.status for one in (before, done, after)] == ["dry run", "copied", "already there"]
+    assert [one.sent_files for one in (before, done, after)] == [done.files, done.files, 0]
     assert contents(tmp_path / "o.zarr") == contents(packed.store)
 
 

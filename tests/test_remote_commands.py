@@ -133,6 +133,11 @@ def test_preview_draws_the_same_from_an_address(
     np.testing.assert_array_equal(near, far)
 
 
+def test_report_names_the_address(packed: Packed, bucket: Bucket, options: list[str]) -> None:
+    url = bucket.upload(packed.store)
+    assert json.loads(run("report", url, "--json", *options))["store"] == url
+
+
 def test_inspect_names_the_address(packed: Packed, bucket: Bucket, options: list[str]) -> None:
     url = bucket.upload(packed.store)
     found = json.loads(run("inspect", url, "--json", *options))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from zarrfeed import __version__
 from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few, named
+from zarrfeed.store.address import local_out
 from zarrfeed_convert.arguments import (
     refusing,
     require_choice,
@@ -31,7 +32,7 @@ from zarrfeed_convert.planning.plan import NO_OVERLAP, Order, Settings, Spacing,
 from zarrfeed_convert.planning.planner import OnProgress, plan_conversion
 from zarrfeed_convert.planning.spacing import regridded
 from zarrfeed_convert.sources.iterables.spool import source_of_samples
-from zarrfeed_convert.splits.destination import destination_of, local_out
+from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import (
     asked_for,
     require_replaceable,
@@ -209,7 +210,7 @@ def convert(
     settings.check()
     _require_known(on_error, ignore)
     require_executor(workers, scheduler, read_timeout=read_timeout)
-    place = local_out(out)
+    place = local_out(out, option="--upload")
     destination = destination_of(place, split)
     given = size or (None if tile == "auto" else tile)
     axes = len(given) if given else destination.spatial_axes(replaced=overwrite)

@@ -231,7 +231,7 @@ def test_a_split_is_no_dataset_to_pack_into(tmp_path, write_pairs, there):
     pairs = PairedFolders(*write_pairs(2))
     if there:
         convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
-    with pytest.raises(SourceError, match=r"found a path inside one; give .*o\.zarr as OUT"):
+    with pytest.raises(SourceError, match=r"found a path inside one; give .*o\.zarr, and the name"):
         convert(pairs, tmp_path / "o.zarr/train", split="train", workers=1)
     convert(pairs, tmp_path / "o.zarr", split="train", workers=1)
 

@@ -13,7 +13,7 @@ import typer
 
 from zarrfeed import GridPatches, list_splits, open_split, predict
 from zarrfeed.errors import ReadError, StoreError, ZarrfeedError, how_to_install, look_up
-from zarrfeed.store.address import remote_url
+from zarrfeed.store.address import local_out, remote_url
 from zarrfeed.store.schema import METADATA, PREDICTED
 from zarrfeed_tools.progress import report_interrupts, show_progress
 from zarrfeed_tools.quantities import parse_size
@@ -120,6 +120,7 @@ def _command(
 ) -> None:
     """Predict images or volumes of any size with a Keras model, patch by patch."""
     remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
+    out = local_out(out)
     _require_new(store, out, remote, overwrite=overwrite)
     loaded = _load(model)
     try:

@@ -12,6 +12,7 @@ import typer
 
 from zarrfeed import CoverPatches, FrontEnd, GridPatches, RandomPatches
 from zarrfeed.errors import ZarrfeedError
+from zarrfeed.store.address import local_out
 from zarrfeed.views.conditions import ConditionError
 from zarrfeed_tools.bench.functions import find_function
 from zarrfeed_tools.preview import Selection, sequence_section, store_sections
@@ -130,6 +131,7 @@ def preview(
         raise typer.BadParameter(f"needed FILE.png, found {str(out)!r}", param_hint="--out")
     if out.is_dir():
         raise typer.BadParameter(f"needed a file, found the folder {out}", param_hint="--out")
+    out = local_out(out, kind="file")
     selection = Selection(
         splits=split or (), where=where, keys=_keys(keys or []), count=n, seed=seed, most=size,
         patches=None if patches is None else _KINDS[patch_kind](_size(patches)),

@@ -10,6 +10,7 @@ import typer
 
 from zarrfeed.errors import printable
 from zarrfeed.spelling import did_you_mean, plural
+from zarrfeed.store.address import local_out
 from zarrfeed_convert import text_of_bytes
 from zarrfeed_tools.progress import show_progress
 from zarrfeed_tools.remote_options import (
@@ -94,7 +95,7 @@ def _command(
     """Say what is in a dataset, and what is wrong with it."""
     wanted = _checks_named(fail_on or ())
     if out is not None:
-        _require_page(out)
+        _require_page(local_out(out, kind="file"))
     remote = RemoteOptions(cache, storage_options_of(storage_options), cache_limit)
     facts = collect_facts(store, remote=remote)
     show = console(quiet=as_json)

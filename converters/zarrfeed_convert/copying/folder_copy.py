@@ -65,8 +65,9 @@ def copy_to_folder(job: CopyJob, out: Path) -> CopiedSplit:
     folder = destination.folder if same else partial_folder(destination)
     left = _left(job, folder, restart=settings.restart and not same)
     path = str(destination.folder)
-    if settings.dry_run or (same and not left):
-        status: CopyStatus = "dry run" if settings.dry_run else "already there"
+    complete = same and not left
+    if settings.dry_run or complete:
+        status: CopyStatus = "already there" if complete else "dry run"
         return job.report(path, status, left, 0, time.perf_counter() - start)
     _require_space(out, left, folder)
     with opened_journal(destination, restart=settings.restart) as journal:

@@ -65,10 +65,10 @@ def copy_to_store(job: CopyJob, store: ObjectTransfers) -> CopiedSplit:
         target.require_place()
         left = target.left()
         status: CopyStatus = "copied"
-        if job.settings.dry_run:
-            status = "dry run"
-        elif target.same and not left:
+        if target.same and not left:
             status = "already there"
+        elif job.settings.dry_run:
+            status = "dry run"
         else:
             with target.begun():
                 traffic = job.traffic(left)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zarrfeed.errors import SourceError
 from zarrfeed.spelling import named
+from zarrfeed.store.address import local_out
 from zarrfeed.store.mirror.origin import Remote
 from zarrfeed_convert.arguments import unlisted
 from zarrfeed_convert.executors.selection import executor_of, require_executor
@@ -27,7 +28,7 @@ from zarrfeed_convert.repacking.retile_plan import require_cases
 from zarrfeed_convert.repacking.row_selection import chosen_rows
 from zarrfeed_convert.repacking.stored import open_stored, require_same_labels
 from zarrfeed_convert.repacking.stored_facts import facts_of
-from zarrfeed_convert.splits.destination import destination_of, local_out
+from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.journal import journal_folder, opened_journal
 from zarrfeed_convert.splits.pack_job import PackJob
 

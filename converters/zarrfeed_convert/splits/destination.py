@@ -12,9 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zarrfeed.errors import SourceError, StoreError, look_up
+from zarrfeed.errors import SourceError, look_up
 from zarrfeed.spelling import few
-from zarrfeed.store.address import local_path, remote_url
 from zarrfeed.store.schema import (
     ATTRIBUTES,
     CASE_SIZE,
@@ -32,7 +31,6 @@ from zarrfeed_convert.planning.layout import Decision
 from zarrfeed_convert.planning.palettes import palette_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -190,24 +188,6 @@ class Destination:
             )
 
 
-def local_out(out: str | os.PathLike[str]) -> Path:
-    """Convert to a path; an address is an error that says how to upload the split.
-
-    Raises
-    ------
-    StoreError
-        It is an address.
-    """
-    url = remote_url(out)
-    if url is None:
-        return local_path(out)
-    raise StoreError(
-        f"{url}: needed a local folder to pack into, found an address; pack into a folder, and add "
-        f"--upload {url}, or copy the split afterwards (`zarrfeed copy FOLDER.zarr {url}`)"
-        f"{look_up('remote-store')}"
-    )
-
-
 def destination_of(out: Path, split: str) -> Destination:
     """Read the dataset to which a split will be written.
 
@@ -234,8 +214,8 @@ def destination_of(out: Path, split: str) -> Destination:
     store = out.absolute().parent
     if (store.suffix == ".zarr" and out.name == split) or "classes" in (_attributes(store) or {}):
         raise SourceError(
-            f"{out}: needed the path of a dataset as OUT, found a path inside one; give "
-            f"{out.parent} as OUT, and the name of the split with --split"
+            f"{out}: needed the path of a dataset, found a path inside one; give {out.parent}, and "
+            "the name of the split with --split"
         )
     if not out.exists() or (out.is_dir() and _holds_only_partials(out)):
         return Destination(out, split, None, ())

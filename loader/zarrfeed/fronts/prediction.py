@@ -25,7 +25,7 @@ from zarrfeed.order.grid_draws import count_patches, overlapping_cells
 from zarrfeed.order.patches import GridPatches
 from zarrfeed.order.user_values import described
 from zarrfeed.spelling import few
-from zarrfeed.store.address import absolute_path
+from zarrfeed.store.address import local_out
 from zarrfeed.store.content_digest import content_digest
 from zarrfeed.store.descriptive_arrays import case_names
 from zarrfeed.store.mirror.origin import Remote
@@ -172,7 +172,7 @@ def predict(
     inputs = inputs or IMAGE
     stored = next((name for name in names if name in split.layouts), IMAGE)
     cases = cases_of(split, stored, patches.axes)
-    target = PredictionSplit(absolute_path(out) / split.path.name, split, cases)
+    target = PredictionSplit(local_out(out).absolute() / split.path.name, split, cases)
     settings: JSON = {
         "source": split.address,
         "digest": content_digest(split, [name for name in names if name in split.layouts]),

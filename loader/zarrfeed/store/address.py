@@ -111,6 +111,35 @@ an address (s3); copy it here by `zarrfeed copy`, and give its path (look up: re
     )
 
 
+def local_out(out: str | os.PathLike[str], *, kind: str = "folder", option: str = "") -> Path:
+    """Convert the path of what is written; an address is an error that says how to upload it.
+
+    Parameters
+    ----------
+    out
+        Where a dataset or a file is to be written.
+    kind
+        ``"folder"`` of a dataset, or ``"file"``.
+    option
+        Option of the command that also copies it, such as ``--upload``; "" if there is none.
+
+    Raises
+    ------
+    StoreError
+        It is an address.
+    """
+    url = remote_url(out)
+    if url is None:
+        return local_path(out)
+    how = f"copy it afterwards (`zarrfeed copy FOLDER.zarr {url}`)"
+    if kind != "folder":
+        how = "copy it with a tool of the object store"
+    raise StoreError(
+        f"{url}: needed a local {kind} to write, found an address; write to a local {kind}, and "
+        f"{option and f'add {option} {url}, or '}{how}{look_up('remote-store')}"
+    )
+
+
 def _require_path(path: object) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(

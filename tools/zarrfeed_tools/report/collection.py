@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrfeed import __version__
 from zarrfeed.machine_memory import enough_memory
+from zarrfeed.store.address import remote_url
 from zarrfeed_tools.inspection import inspect_split
 from zarrfeed_tools.remote_options import RemoteOptions
 from zarrfeed_tools.report.contents import digests_of, image_sums_of
@@ -55,7 +56,7 @@ def collect_facts(
     splits = (remote or RemoteOptions()).splits(path)
     facts = [inspect_split(split) for split in splits]
     with enough_memory(path, f"the facts of {sum(each.samples or 0 for each in facts):,} samples"):
-        return _report_on(splits, facts, str(path), quick=quick)
+        return _report_on(splits, facts, remote_url(path) or str(path), quick=quick)
 
 
 def _report_on(
