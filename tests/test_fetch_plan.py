@@ -163,6 +163,25 @@ def test_uses_that_are_appended_later_change_nothing(
         assert parts.after_reader(every).tolist() == due
 
 
+@given(batches=batches_of(4, 12), window=st.integers(1, 5), chunk=st.integers(1, 4))
+def test_the_widest_window_is_that_found_by_looking_also_in_parts(
+    batches: Batches, window: int, chunk: int
+) -> None:
+    nbytes = np.array([5, 1, 7, 2, 9, 3])
+
+    def widest(known: int) -> int:
+        windows = [set().union(*batches[at:known][:window]) for at in range(known)]
+        return max(int(nbytes[[*each]].sum()) for each in windows)
+
+    assert uses_of(batches, 6).widest(window, nbytes) == widest(len(batches))
+    found, since = 0, 0
+    for stop in range(chunk, len(batches) + chunk, chunk):
+        uses = uses_of(batches[:stop], 6)
+        found = max(found, uses.widest(window, nbytes, since=since))
+        since = max(0, uses.known - window + 1)
+        assert found == widest(uses.known)
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), unique=True))
 def test_following_uses_are_those_found_by_looking(pairs: list[tuple[int, int]]) -> None:
     pairs.sort()

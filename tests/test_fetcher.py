@@ -369,6 +369,21 @@ def test_another_limit_is_refused_and_names_the_one_in_force(tmp_path: Path) -> 
         space.agree(MIB)
 
 
+def test_a_full_disk_gets_the_room_of_as_few_mirrors_as_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zarrfeed.feed.fetching.cache_space._ROOM", 0)
+    for name in "abc":
+        (tmp_path / name / "train.mirror").mkdir(parents=True)
+        (tmp_path / name / "train.mirror/files.json").write_bytes(bytes(8192))
+    plan = FetchPlan(None)
+    space = CacheSpace(tmp_path, plan)
+    plan.limit = 0  # as a full disk sets it
+    space.make_way(8192)
+    assert plan.limit == 8192
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     "sent",
     [

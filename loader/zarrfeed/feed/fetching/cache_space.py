@@ -70,10 +70,12 @@ class CacheSpace:
 
     def make_way(self, nbytes: int) -> None:
         """Remove mirrors that nobody uses, the oldest first, while there is no room."""
-        if self._plan.limit is None:
-            return
-        while self._unused and self._plan.limit - self._plan.taken < nbytes + _ROOM:
-            shutil.rmtree(self._unused.pop(0)[2], ignore_errors=True)
+        plan = self._plan
+        while self._unused and plan.limit is not None and plan.limit - plan.taken < nbytes + _ROOM:
+            _, freed, folder = self._unused.pop(0)
+            shutil.rmtree(folder, ignore_errors=True)
+            if self.limit is None:
+                plan.set_limit(plan.limit + freed)  # the disk was full
             self._set()
 
     def moved(self, name: Hashable) -> None:

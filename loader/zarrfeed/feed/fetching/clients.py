@@ -301,8 +301,8 @@ class Clients:
         downloads.plan.remove_reader(client)
         downloads.plan.add_reader(client, client.upcoming.uses)
         await client.upcoming.extend()
-        if downloads.plan.limit is not None:
-            await self._require_window(client.upcoming, downloads.plan.limit)
+        if self._space.limit is not None:  # which the user gave; a full disk may hold less
+            await self._require_window(client.upcoming, self._space.limit)
         downloads.pump()
         self._go_on(client)
 
@@ -311,7 +311,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WINDOW_SECONDS
         while True:
-            needed = upcoming.widest(self._downloads.plan.nbytes)
+            needed = await asyncio.to_thread(upcoming.widest, self._downloads.plan.nbytes)
             if needed > limit:
                 raise StoreError(
                     f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches "

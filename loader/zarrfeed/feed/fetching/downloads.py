@@ -364,8 +364,9 @@ class Downloads:
         needed, limit = int(self.plan.nbytes[blocks].sum()), self.plan.limit
         if limit is not None and needed > limit:
             raise ReadError(
-                f"{mirror.url}: needed {needed:,} bytes at the same time, but the cache may have "
-                f"{limit:,}: raise cache_limit, or read less at a time{look_up('cache-limit')}"
+                f"{mirror.url}: needed {needed:,} bytes at the same time, but the cache has room "
+                f"for {limit:,}: raise cache_limit if you gave one, free space on its disk, or "
+                f"read less at a time{look_up('cache-limit')}"
             )
 
     def _refuse_wrong(self, mirror: Mirror, missing: NDArray[np.int64]) -> None:

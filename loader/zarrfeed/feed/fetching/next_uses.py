@@ -155,7 +155,7 @@ class NextUses:
         """Return the next use of each of (n,) blocks from the reader's place on."""
         return self._reader.next[blocks]
 
-    def widest(self, window: int, nbytes: NDArray[np.int64]) -> int:
+    def widest(self, window: int, nbytes: NDArray[np.int64], *, since: int = 0) -> int:
         """Return the largest number of bytes that some successive known batches use together.
 
         Parameters
@@ -164,19 +164,23 @@ class NextUses:
             Number of successive batches.
         nbytes
             (blocks,) int64: size of each block.
+        since
+            The batch from which on batches are looked at.
         """
-        if not self._batch.size:
+        start = int(np.searchsorted(self._batch, since))
+        batch, block = self._batch[start:], self._block[start:]
+        if not batch.size:
             return 0
-        first = int(self._batch[0])
-        before = np.full(self._batch.size, -NEVER)  # the batch that used the same block last
-        order = np.argsort(self._block, kind="stable")
-        same = self._block[order[1:]] == self._block[order[:-1]]
-        before[order[1:][same]] = self._batch[order[:-1][same]]
+        first = int(batch[0])
+        before = np.full(batch.size, -NEVER)  # the batch that used the same block last
+        order = np.argsort(block, kind="stable")
+        same = block[order[1:]] == block[order[:-1]]
+        before[order[1:][same]] = batch[order[:-1][same]]
         # A use counts for the windows that begin after the previous one, up to itself.
-        begin = np.maximum(before + 1, self._batch - window + 1).clip(first)
+        begin = np.maximum(before + 1, batch - window + 1).clip(first)
         change = np.zeros(self.known - first + 1, np.int64)
-        np.add.at(change, begin - first, nbytes[self._block])
-        np.subtract.at(change, self._batch - first + 1, nbytes[self._block])
+        np.add.at(change, begin - first, nbytes[block])
+        np.subtract.at(change, batch - first + 1, nbytes[block])
         return int(np.cumsum(change).max())
 
     def _pass(self, place: _Place, batch: int) -> None:

@@ -113,6 +113,7 @@ class Upcoming:
         self._next = epoch, batch  # to be computed
         self._epochs = {epoch: -batch}  # the number of each epoch's batch 0
         self._draws = _FIRST_DRAWS
+        self._measured = 0
 
     def number_of(self, epoch: int, batch: int) -> int | None:
         """Return the number of a batch; None if it is before the first, or not known yet."""
@@ -158,12 +159,16 @@ class Upcoming:
     def widest(self, nbytes: NDArray[np.int64]) -> int:
         """Return the largest number of bytes that batches need that are read at the same time.
 
+        Batches that were known at the last call are left out. Any thread may call this.
+
         Parameters
         ----------
         nbytes
             (blocks,) int64: size of each block.
         """
-        return self.uses.widest(self.plan.window, nbytes)
+        since, window = self._measured, self.plan.window
+        self._measured = max(0, self.uses.known - window + 1)  # windows may reach into what comes
+        return self.uses.widest(window, nbytes, since=since)
 
     def _next_draws(self) -> tuple[NDArray[np.int64], Draws]:
         """Return the draws of the next batches, each with the number of its batch."""
