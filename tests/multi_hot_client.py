@@ -31,8 +31,8 @@ def main(path: str) -> None:
     outputs = keras.layers.Activation("sigmoid")(unet.outputs[0])
     model = keras.Model(unet.inputs, outputs)
     model.compile(keras.optimizers.Adam(0.02), loss="binary_crossentropy", metrics=["accuracy"])
-    with ZarrSequence(path, 4, transform=noisy, **KINDS["processes"]) as train:
-        losses = model.fit(train, epochs=12, verbose=0).history["loss"]
+    with ZarrSequence(path, 6, transform=noisy, **KINDS["processes"]) as train:
+        losses = model.fit(train, epochs=16, verbose=0).history["loss"]
     seen: dict[str, Any] = {"losses": losses}
     theirs = model.evaluate(images, masks, batch_size=5, verbose=0)
     for name, workers in KINDS.items():

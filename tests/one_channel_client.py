@@ -65,31 +65,31 @@ def main(path: str) -> None:
     subclassed: Any = Subclassed()
     unbuilt = keras.Sequential([subclassed.scale, keras.layers.Conv2D(1, 1, activation="sigmoid")])
     probability = one.predict(images, verbose=0)[..., 0]
+    losses = cross_entropy(probability, MASK)
+    right = ((probability > 0.5) == MASK) * WEIGHT
+    errors = (depth.predict(images, verbose=0)[..., 0] - DEPTH) ** 2
+    chosen = np.take_along_axis(
+        many.predict(images, verbose=0), ARRAYS["mask"][..., None].astype(int), -1
+    )[..., 0]
     for size in BATCH_SIZES:
-        for model in (one, subclassed, unbuilt):
-            model.compile("sgd", "binary_crossentropy", weighted_metrics=["accuracy"])
+        one.compile("sgd", "binary_crossentropy", weighted_metrics=["accuracy"])
         depth.compile("sgd", "mse")
         many.compile("sgd", "sparse_categorical_crossentropy")
-        losses = cross_entropy(probability, MASK)
         got = evaluated(one, path, size, **BINARY)
-        right = ((probability > 0.5) == MASK) * WEIGHT
         seen[f"binary {size}"] = got["loss"], float((losses * WEIGHT).mean())
         seen[f"accuracy {size}"] = got["accuracy"], float(right.sum() / WEIGHT.sum())
-        by_class = np.where(MASK == 1, 3, 1)
-        got = evaluated(one, path, size, targets="mask", class_weight={1: 3.0})
-        seen[f"class_weight {size}"] = got["loss"], float((losses * by_class).mean())
         got = evaluated(depth, path, size, targets="depth", weights="weight")
-        errors = (depth.predict(images, verbose=0)[..., 0] - DEPTH) ** 2
         seen[f"mse {size}"] = got["loss"], float((errors * WEIGHT).mean())
         got = evaluated(many, path, size, **BINARY)
-        chosen = np.take_along_axis(
-            many.predict(images, verbose=0), ARRAYS["mask"][..., None].astype(int), -1
-        )[..., 0]
         seen[f"sparse {size}"] = got["loss"], float((-np.log(chosen) * WEIGHT).mean())
-        for name, model in (("subclassed", subclassed), ("sequential", unbuilt)):
-            got = evaluated(model, path, size, **BINARY)
-            losses = cross_entropy(model.predict(images, verbose=0)[..., 0], MASK)
-            seen[f"{name} {size}"] = got["loss"], float((losses * WEIGHT).mean())
+
+    got = evaluated(one, path, SIZE[0], targets="mask", class_weight={1: 3.0})
+    seen["class_weight"] = got["loss"], float((losses * np.where(MASK == 1, 3, 1)).mean())
+    for name, model in (("subclassed", subclassed), ("sequential", unbuilt)):
+        model.compile("sgd", "binary_crossentropy")
+        got = evaluated(model, path, SIZE[0], **BINARY)
+        found = cross_entropy(model.predict(images, verbose=0)[..., 0], MASK)
+        seen[name] = got["loss"], float((found * WEIGHT).mean())
 
     both = model_of({"cell": (1, "sigmoid"), "depth": (1, None)}, named=True)
     both.compile("sgd", {"cell": "binary_crossentropy", "depth": "mse"})
