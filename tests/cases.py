@@ -64,8 +64,13 @@ def pair(size, seed=0, *, channels=3, dtype="uint8", classes=3):
     return random_case(size, dtype, channels, seed, classes)
 
 
-def put_together(split: Path, key: str, name: str = "image"):
-    """Return a stored case, read by zarr-python."""
+def stored_arrays(split: Path):
+    """Return all arrays of a split, read by zarr-python."""
+    return {name: array[:] for name, array in zarr.open_group(str(split), mode="r").arrays()}
+
+
+def put_together(split, key: str, name: str = "image"):
+    """Return a stored case of a split, or of its `stored_arrays`."""
     size, tiles = _stored(split, key, name)
     first = tiles[0][1]
     whole = np.zeros((*size, *first.shape[len(size) :]), first.dtype)
@@ -84,18 +89,18 @@ def padding(split: Path, key: str, name: str):
     return np.concatenate(beyond)
 
 
-def _stored(split: Path, key: str, name: str):
+def _stored(split, key: str, name: str):
     """Return the size of a stored case, and the window and the values of each of its tiles."""
-    group = zarr.open_group(str(split), mode="r")
-    keys = [bytes(row).rstrip(b"\0").decode() for row in group["case_key"][:]]
+    found = split if isinstance(split, dict) else zarr.open_group(str(split), mode="r")
+    keys = [bytes(row).rstrip(b"\0").decode() for row in found["case_key"][:]]
     case = keys.index(key)
-    size, row = group["case_size"][case].tolist(), int(group["case_first_tile"][case])
+    size, row = found["case_size"][case].tolist(), int(found["case_first_tile"][case])
     along = [
         [slice(at, min(at + step, extent)) for at in range(0, extent, step)]
-        for extent, step in zip(size, group[name].shape[1:], strict=False)
+        for extent, step in zip(size, found[name].shape[1:], strict=False)
     ]
     windows = list(itertools.product(*along))
-    tiles = group[name][row : row + len(windows)]
+    tiles = found[name][row : row + len(windows)]
     return size, list(zip(windows, tiles, strict=True))
 
 

@@ -26,7 +26,8 @@ CASES = (
         for name in ("binary", "accuracy", "mse", "sparse")
         for size in BATCH_SIZES
     ),
-    "class_weight", "subclassed", "sequential", "dict of outputs", "tuple of outputs", "padded", "fit",
+    "class_weight", "subclassed", "sequential",
+    "dict of outputs", "tuple of outputs", "padded", "fit",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import CaseArrays, padding, pair, put_together
+from cases import CaseArrays, padding, pair, put_together, stored_arrays
 from folders import contents
 from former_tiles import pack_former_tiles
 from packed import flipped
@@ -53,9 +53,10 @@ def keys(split):
 
 def require_cases(split, found):
     assert sorted(keys(split)) == sorted(found)
+    stored = stored_arrays(split)
     for key, fields in found.items():
         for name, values in fields.items():
-            assert np.array_equal(put_together(split, key, name), values, equal_nan=True)
+            assert np.array_equal(put_together(stored, key, name), values, equal_nan=True)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def cases(draw):
     return found, tiles
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=15)
 @given(
     cases(),
     st.booleans(),
@@ -194,7 +195,7 @@ def test_what_was_made_of_images_of_other_sizes_does_not_become_cases(tmp_path, 
     tile=st.sampled_from([None, (4, 4), (6, 5)]),
     by_name=st.booleans(),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=15)
 def test_cases_are_chosen_and_ordered_as_a_whole(
     packed, codec, shard_tiles, order, seed, chosen, tile, by_name
 ):

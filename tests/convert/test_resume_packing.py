@@ -125,7 +125,7 @@ def test_a_kill_at_any_step_leaves_what_the_next_run_completes(
         pack(PairedFolders("old/images", "old/masks"), classes="a,b,c,d")
     old = contents(here / "o.zarr") if overwrite else None
     killed_last = 0
-    for step in killed_until_done(SETUP, WORK, overwrite, range(5 * len(overwrite), 400, 11)):
+    for step in killed_until_done(SETUP, WORK, overwrite, range(5 * len(overwrite), 400, 17)):
         killed_last = step
         if overwrite and (here / "o.zarr" / "train").exists():
             now = contents(here / "o.zarr" / "train")
