@@ -83,7 +83,7 @@ class Fetching:
 
     async def open(self) -> Mirror:
         found = await find_split(
-            self.objects.url, self.objects, ObjectStore("", LocalStore(self.dataset))
+            self.objects.url, [self.objects, ObjectStore("", LocalStore(self.dataset))]
         )
         folder = await make_folder(found, self.objects, self.cache)
         self.mirror = Mirror(folder, found, self.objects)
@@ -341,7 +341,7 @@ def test_names_that_leave_the_folder_are_refused(tmp_path: Path, dataset: Path) 
     path = hostile / "train/zarr.json"
     path.write_text(path.read_text().replace('"mask"', '"../../mask"'))
     with pytest.raises(StoreError, match="needed names of arrays"):
-        asyncio.run(find_split("test://x/train", Objects(hostile / "train"), None))
+        asyncio.run(find_split("test://x/train", [Objects(hostile / "train")]))
 
 
 def test_a_replaced_split_is_another_mirror(tmp_path: Path, dataset: Path) -> None:
@@ -349,7 +349,7 @@ def test_a_replaced_split_is_another_mirror(tmp_path: Path, dataset: Path) -> No
     shutil.copytree(dataset, copied)
 
     def name() -> str:
-        found = asyncio.run(find_split("test://b/train", Objects(copied / "train"), None))
+        found = asyncio.run(find_split("test://b/train", [Objects(copied / "train")]))
         asyncio.run(make_folder(found, Objects(copied / "train"), tmp_path))
         return found.folder_name
 

@@ -15,6 +15,7 @@ pytest.importorskip("obstore")
 from obstore.store import MemoryStore
 
 from zarrfeed.errors import ReadError, StoreError
+from zarrfeed.store.address import remote_url
 from zarrfeed.store.objects.errors import ObjectError, said_by
 from zarrfeed.store.objects.object_store import ObjectStore, open_store
 from zarrfeed.store.objects.object_transfers import ObjectTransfers, Stopped, open_transfers
@@ -174,7 +175,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 
 def test_no_message_shows_an_option() -> None:
-    with pytest.raises(StoreError, match="names: bogus") as caught:
+    with pytest.raises(StoreError, match=r"storage_options \(bogus\)") as caught:
         open_store("s3://bucket/x", {"bogus": "very secret"})
     assert "very secret" not in str(caught.value)
     store = open_store("s3://bucket/x", {"access_key_id": "a", "secret_access_key": "very secret"})
@@ -226,3 +227,38 @@ def test_pieces_of_an_object_with_another_tag_are_refused(memory: ObjectTransfer
     memory.put("a", b"other")
     with pytest.raises(ObjectError, match="memory:///a: the object was replaced"):
         next(memory.pieces("a", etag=tag))
+
+
+@pytest.mark.parametrize("name", ["endpoint", "aws_endpoint"])
+def test_a_server_without_a_scheme_is_refused_before_obstore_panics(name: str) -> None:
+    with pytest.raises(StoreError, match=f"{name}: needed the address of a server, such as https"):
+        open_store("s3://bucket/a", {name: "127.0.0.1:9000"})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [("s3", "access_key_id.*AWS_ACCESS_KEY_ID"), ("gs", "base_url.*GOOGLE_APP"),
+     ("az", "account_name.*AZURE_STORAGE_ACCOUNT_NAME")],
+)  # fmt: skip
+def test_options_that_are_unknown_name_those_of_the_store(scheme: str, words: str) -> None:
+    said = rf"with storage_options \(account_name, acount_key\): .*such as .*{words}"
+    if scheme != "az":
+        said = said.replace("account_name, ", "")
+    options = {"account_name": "a"} if scheme == "az" else {}
+    with pytest.raises(StoreError, match=said):
+        open_store(f"{scheme}://bucket/a", {**options, "acount_key": "x"})
+
+
+def test_the_server_of_a_bucket_is_named() -> None:
+    options = {"endpoint": "http://127.0.0.1:9", "skip_signature": True, "max_retries": 0}
+    with pytest.raises(ObjectError, match=r"cannot be reached at http://127\.0\.0\.1:9 \("):
+        open_store("s3://bucket/a", options).read("zarr.json")
+
+
+def test_a_shard_that_is_missing_is_to_be_copied_again(url: str) -> None:
+    with pytest.raises(ObjectError, match=r"the split needs it.*copy the split again"):
+        open_store(url, QUICK).read("image/c/0/404")
+
+
+def test_empty_names_of_an_address_are_left_out() -> None:
+    assert remote_url("s3://bucket//a.zarr///train/") == "s3://bucket/a.zarr/train"

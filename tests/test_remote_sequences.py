@@ -196,9 +196,46 @@ def test_nothing_in_a_cache_is_a_secret(samples: Path, bucket: Bucket, tmp_path:
         assert bucket.secret.encode() not in path.read_bytes()
 
 
-def test_a_missing_split_is_an_error_that_names_the_address(
-    samples: Path, bucket: Bucket, tmp_path: Path
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("{url}/trian", "no such split; {url} has train: did you mean 'train'?"),
+        ("{above}/sample.zarr/train", "no such store; did you mean {url}/train?"),
+        ("{above}/sample.zarr", "no such store; did you mean {url}?"),
+        ("{above}", "needed a dataset or a split, found a folder of samples.zarr"),
+        ("{url}", "name one of its splits, such as {url}/train (look up"),
+        ("{above}/nothing/like/it.zarr", "no such store; check the address"),
+    ],
+)
+def test_what_is_missing_names_what_is_near(
+    place: str, words: str, samples: Path, bucket: Bucket, tmp_path: Path
 ) -> None:
-    url = bucket.upload(samples.parent)
-    with pytest.raises(StoreError, match=re.escape(f"{url}/nope")):
-        FrontEnd(f"{url}/nope", 4, cache=tmp_path / "c", storage_options=bucket.options)
+    above = bucket.url("data")
+    url = bucket.upload(samples.parent, "data/samples.zarr")
+    said = words.format(url=url, above=above)
+    options = {"storage_options": bucket.options}
+    with pytest.raises(StoreError) as caught:
+        FrontEnd(place.format(url=url, above=above), 4, cache=tmp_path / "c", **options)
+    assert said in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+    if place.endswith(("e.zarr", "above}", "it.zarr")):
+        with pytest.raises(StoreError) as caught:
+            zarrfeed.list_splits(place.format(url=url, above=above), **options)
+        assert said in str(caught.value)
+
+
+def test_a_dataset_on_a_web_server_needs_the_name_of_a_split(
+    samples: Path, published: Callable[[Path], str], tmp_path: Path
+) -> None:
+    url = published(samples.parent)
+    with pytest.raises(StoreError, match=r"needed the address of one split.*add its name"):
+        FrontEnd(url, 4, cache=tmp_path / "c")
+
+
+def test_what_is_no_json_is_shown(published: Callable[[Path], str], tmp_path: Path) -> None:
+    page = tmp_path / "o.zarr" / "train" / "zarr.json"
+    page.parent.mkdir(parents=True)
+    page.write_text("<html>Please log in</html>")
+    url = published(tmp_path / "o.zarr")
+    with pytest.raises(StoreError, match=r"needed the JSON of a Zarr group, found.*Please log in"):
+        FrontEnd(f"{url}/train", 4, cache=tmp_path / "c")

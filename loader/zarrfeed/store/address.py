@@ -64,7 +64,8 @@ def remote_url(path: str | os.PathLike[str]) -> str | None:
     scheme = found and _REMOTE.get(found[1].lower())
     if found is None or scheme is None:
         return None
-    return f"{scheme}://{text[found.end() :].rstrip('/')}"
+    rest = re.sub("/+", "/", text[found.end() :])  # as pathlib does; obstore reads no empty names
+    return f"{scheme}://{rest.rstrip('/')}"
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -22,8 +22,8 @@ from zarrfeed.feed.fetching.mirror_folder import find_split, is_plain, make_fold
 from zarrfeed.feed.fetching.upcoming import OpenPart, Plan, Upcoming
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
+from zarrfeed.store.objects.absent import stores_near
 from zarrfeed.store.objects.errors import ObjectError
-from zarrfeed.store.objects.object_store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -173,11 +173,10 @@ class Clients:
         """Read the metadata of a split, and return its mirror, which may be a new one."""
         options, environment = pickle.loads(content)
         with _environment(environment):
-            store = open_store(url, options)
-            above = url.rpartition("/")[0]
-            dataset = open_store(above, options) if above.partition("://")[2] else None
+            near = stores_near(url, options)
+        store = near[0]
         try:
-            found = await find_split(url, store, dataset)
+            found = await find_split(url, near)
         except ObjectError as error:
             raise StoreError(str(error)) from error
         async with self._making:  # two at once would make the same folder

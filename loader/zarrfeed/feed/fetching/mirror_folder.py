@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count, product
@@ -24,11 +25,12 @@ from zarrfeed.store.mirror.block_table import BlockTable
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mirror.mirrored_split import files_by_block
 from zarrfeed.store.mirror.origin import naming_address
+from zarrfeed.store.objects.absent import what_is_there
 from zarrfeed.store.objects.errors import ObjectError
 from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA, SHARD_FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from zarrfeed.store.mirror.file_table import FileTable
@@ -83,15 +85,16 @@ class FoundSplit:
         return f"{words.strip('.-')[-40:] or 'split'}-{digest.hexdigest()}"
 
 
-async def find_split(url: str, store: ObjectStore, above: ObjectStore | None) -> FoundSplit:
+async def find_split(url: str, near: Sequence[ObjectStore]) -> FoundSplit:
     """Read the metadata of a remote split.
 
     Parameters
     ----------
     url
         Its address.
-    store, above
-        The objects of the split and of the dataset; None for the latter if there is none.
+    near
+        The objects at the address and above it, as
+        :func:`~zarrfeed.store.objects.absent.stores_near` returns them.
 
     Raises
     ------
@@ -100,25 +103,37 @@ async def find_split(url: str, store: ObjectStore, above: ObjectStore | None) ->
     ObjectError
         It cannot be read.
     """
+    store, above = near[0], near[1] if len(near) > 1 else None
     dataset, root = await asyncio.gather(
         _optional(above, METADATA, refused=True), _optional(store, METADATA)
     )
     if root is None and url.startswith("http"):
         raise StoreError(f"{url}/{METADATA}: there is no such file{look_up('no-split')}")
+    if url.startswith("http") and _is_dataset(root):
+        raise StoreError(
+            f"{url}: needed the address of one split, since a web server does not list what it "
+            f"has; add its name, like {url}/train{look_up('no-split')}"
+        )
     contents = {} if root is None else {METADATA: root}
     listing = None
     names, packed = _names_of(root, url)
     if names is None:
+        if root is None and not _METADATA & {*(await asyncio.to_thread(store.entries))[1]}:
+            raise StoreError(f"{url}: {await asyncio.to_thread(what_is_there, near)}")
         listing = await asyncio.to_thread(lambda: tuple(store.list()))
         keys = [one.key for one in listing if one.key.rpartition("/")[2] in _METADATA]
-        if not keys:
-            raise StoreError(f"{url}: needed a Zarr group, found none{look_up('no-split')}")
         contents |= await _all(store, keys)
     else:
         keys = [f"{name}/{METADATA}" for name in names]
         optional = {f"{name}/{METADATA}" for name in DESCRIPTIVE} if packed else set()
         contents |= await _all(store, keys, optional)
     return FoundSplit(url, contents, dataset, listing)
+
+
+def _is_dataset(root: bytes | None) -> bool:
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        return "classes" in json.loads(root or b"")["attributes"][ATTRIBUTES]
+    return False
 
 
 def _names_of(root: bytes | None, url: str) -> tuple[list[str] | None, bool]:
@@ -131,7 +146,10 @@ def _names_of(root: bytes | None, url: str) -> tuple[list[str] | None, bool]:
         found = [*own["fields"], *DESCRIPTIVE] if packed else consolidated and list(consolidated)
         names = None if not found else list(dict.fromkeys(map(str, found)))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise StoreError(f"{url}/{METADATA} is damaged: {error!s:.200}") from error
+        raise StoreError(
+            f"{url}/{METADATA}: needed the JSON of a Zarr group, found {root!r:.60} "
+            f"({error!s:.99}): check the address, or copy the split again{look_up('damaged-store')}"
+        ) from error
     for name in names or ():
         if not is_plain(name):
             raise StoreError(f"{url}/{METADATA}: needed names of arrays, found {name!r:.99}")
@@ -198,7 +216,7 @@ async def make_folder(found: FoundSplit, store: ObjectStore, cache: Path) -> Pat
             _write(split / key, content)
         if found.dataset is not None:
             _write(new / METADATA, found.dataset)
-        with naming_address(split, found.url):
+        with naming_address(split, found.url, mirrored=False):
             opened = open_local_split(split)
         described = opened.layouts.get(SHARD_FILES)
         if described is not None and opened.packed:

@@ -12,6 +12,7 @@ from zarrfeed.errors import StoreError, look_up
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.file_table import FileTable
 from zarrfeed.store.mirror.origin import Origin, naming_address
+from zarrfeed.store.objects.absent import stores_near, what_is_there
 from zarrfeed.store.objects.object_store import open_store
 from zarrfeed.store.reader import read_samples
 from zarrfeed.store.schema import METADATA, PARTIAL, SHARD_FILES
@@ -132,7 +133,9 @@ def list_remote_splits(url: str, remote: Remote) -> tuple[str, ...]:
         names = [name for name in store.folders() if not name.endswith(PARTIAL)]
         return tuple(sorted(name for name in names if _is_group(store, f"{name}/{METADATA}")))
     except FileNotFoundError as error:
-        raise StoreError(f"{error}{look_up('no-split')}") from error
+        raise StoreError(
+            f"{url}: {what_is_there(stores_near(url, remote.storage_options))}"
+        ) from error
 
 
 def _is_group(store: ObjectStore, key: str) -> bool:

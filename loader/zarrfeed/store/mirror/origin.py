@@ -150,8 +150,8 @@ class Fetching(Protocol):
 
 
 @contextmanager
-def naming_address(folder: Path, url: str) -> Iterator[None]:
-    """Name the address of a mirrored split, too, in errors that name its folder."""
+def naming_address(folder: Path, url: str, *, mirrored: bool = True) -> Iterator[None]:
+    """Name the address of a split in errors that name its folder, and say if that is a mirror."""
     try:
         yield
     except (StoreError, ReadError) as error:
@@ -159,7 +159,7 @@ def naming_address(folder: Path, url: str) -> Iterator[None]:
             raise
         said = str(error).replace(str(folder), url)
         kind = StoreError if isinstance(error, StoreError) else ReadError
-        raise kind(f"{said} (mirrored in {folder})") from error
+        raise kind(f"{said} (mirrored in {folder})" if mirrored else said) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,16 @@ _REQUEST = re.compile(r"^.*Error performing .* - (?:Server returned non-2xx stat
 _DOCUMENT = re.compile(
     r"<\?xml.*?<Code>(.*?)</Code>.*?<Message>(.*?)</Message>.*|<(?:!|html).*", re.I
 )
+_HOST = re.compile(r"Error performing \w+ (https?://)(?:[^/@\s]*@)?([^/?\s]+)")
+_SHARD = re.compile(r"/c/[0-9/]+$")  # the name of a file of an array
+# Environment variables by the scheme of an address.
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    **dict.fromkeys(
+        ("az", "abfs", "abfss"), "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+    ),
+}
 _QUERY = re.compile(r"\?\S*")  # Azure's signatures are in the query
 
 
@@ -67,20 +77,21 @@ def naming(address: str) -> Iterator[None]:
     except ZarrfeedError:
         raise
     except (BaseError, OSError, ValueError) as error:
-        kind, said, todo = _classify(error)
+        kind, said, todo = _classify(error, address)
         message = f"{address}: {said}: {todo}{look_up('remote-store')}"
         raise (MissingObjectError if kind == "missing" else ObjectError)(message, kind) from None
 
 
-def _classify(error: Exception) -> tuple[Kind, str, str]:
+def _classify(error: Exception, address: str) -> tuple[Kind, str, str]:
     """Return what kind of failure it is, what to say of it, and what to do about it."""
     from obstore import exceptions
 
     said, text = said_by(error), str(error)
     status = _STATUS.search(text)
     if _CREDENTIAL_HOSTS.search(text):
+        variables = CREDENTIALS.get(address.partition(":")[0], "")
         return "refused", "found no credentials", (
-            "give them in storage_options or in the environment, or set "
+            f"give them in the environment ({variables}) or in storage_options, or set "
             "storage_options={'skip_signature': True} to read a public bucket"
         )  # fmt: skip
     code = int(status[1]) if status else 0
@@ -94,6 +105,11 @@ def _classify(error: Exception) -> tuple[Kind, str, str]:
             "check the credentials in storage_options or in the environment, and what they allow"
         )  # fmt: skip
     if isinstance(error, FileNotFoundError) or code in (404, 410):
+        if _SHARD.search(address):
+            return "missing", f"there is no such object ({said})", (
+                "the split needs it: it was deleted, or its upload was not complete; copy the "
+                "split again, which sends what is missing"
+            )  # fmt: skip
         return "missing", f"there is no such object ({said})", "check the address"
     if code == 416 or _TOO_SHORT.search(text):
         return "other", f"the object has fewer bytes than the split says ({said})", (
@@ -115,8 +131,10 @@ def _connection_failure(error: Exception, said: str) -> tuple[Kind, str, str]:
     if failure is None:
         return "other", f"failed ({said})", "check the address, the region and the network"
     if failure[1] == "Connect":
+        asked = _HOST.search(str(error))
+        at = f" at {asked[1]}{asked[2]}" if asked else ""
         found = re.search(r'(?:error|message): "([^"]*)"', str(error))
-        return "unreachable", f"cannot be reached ({found[1] if found else said})", (
+        return "unreachable", f"cannot be reached{at} ({found[1] if found else said})", (
             "check the address, the endpoint and the network"
         )  # fmt: skip
     if failure[1] == "Timeout":

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from zarrfeed.errors import StoreError, how_to_install, look_up
-from zarrfeed.store.objects.errors import said_by
+from zarrfeed.store.objects.errors import CREDENTIALS, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,14 @@ _SERVER_VARIABLES = (
     "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT",
     "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL",
 )  # fmt: skip
+# Those that users give most, by the scheme of an address.
+_OPTIONS = {
+    "s3": "access_key_id, secret_access_key, region, endpoint, skip_signature",
+    "gs": "service_account, service_account_key, base_url, skip_signature",
+    **dict.fromkeys(
+        ("az", "abfs", "abfss"), "account_name, account_key, sas_key, endpoint, skip_signature"
+    ),
+}
 _PAUSE_AT_EXIT_S = 0.05
 _RETRIES = {"max_retries": 6, "retry_timeout": 60.0}
 
@@ -57,19 +65,23 @@ def connected(url: str, storage_options: Mapping[str, Any] | None = None) -> Any
         from obstore.store import from_url
     except ModuleNotFoundError as error:
         raise StoreError(
-            f"{url}: reading from object stores needs obstore: {how_to_install('remote')}"
+            f"{url}: object stores and web servers need obstore: {how_to_install('remote')}"
             f"{look_up('remote-store')}"
         ) from error
     _end_late()
+    _require_server(url, storage_options or {})
     config, client, retry = _sorted_options(url, storage_options or {})
     try:
         return from_url(url, config=config or None, client_options=client, retry_config=retry)  # type: ignore[call-overload]
     except (BaseError, ValueError, TypeError) as error:
-        names = ", ".join(map(str, storage_options or {})) or "none"
+        scheme = url.partition(":")[0]
+        names = ", ".join(map(str, storage_options or {}))
+        given = f"storage_options ({names})" if names else "what is in the environment"
+        variables = CREDENTIALS.get(scheme)
         raise StoreError(
-            f"{url}: cannot be opened with the storage_options given (names: {names}): "
-            f"{said_by(error)}; needed options of obstore, such as access_key_id, "
-            f"secret_access_key, region, endpoint, skip_signature{look_up('remote-store')}"
+            f"{url}: cannot be opened with {given}: {said_by(error)}; give options of obstore, "
+            f"such as {_OPTIONS.get(scheme, 'read_timeout')}"
+            f"{f', or set {variables}' if variables else ''}{look_up('remote-store')}"
         ) from None
 
 
@@ -102,6 +114,19 @@ def _sorted_options(
         },
     }  # fmt: skip
     return flat, {**_CLIENT_DEFAULTS, **client}, retry
+
+
+def _require_server(url: str, options: Mapping[str, Any]) -> None:
+    """Refuse addresses of servers without a scheme, for which obstore panics at the first read."""
+    given = {name: value for name, value in options.items() if _SERVER.search(str(name))}
+    variables = {name: os.environ[name] for name in _SERVER_VARIABLES if os.environ.get(name)}
+    for name, value in (given or variables).items():
+        if not re.match(r"https?://", str(value)):
+            raise StoreError(
+                f"{url}: {name}: needed the address of a server, such as "
+                "https://minio.example.org or http://127.0.0.1:9000, found one without https:// "
+                f"or http://{look_up('remote-store')}"
+            )
 
 
 def _unencrypted(url: str, config: Mapping[str, Any]) -> bool:
