@@ -39,7 +39,7 @@ class BlockQueue:
     >>> queue = BlockQueue()
     >>> queue.add([4])
     >>> queue.add([5, 9])
-    >>> queue.take(lambda _: range(10), 16, together=True), len(queue)
+    >>> queue.take(lambda _: range(10), 16, alone=1), len(queue)
     (range(4, 5), 2)
     """
 
@@ -62,7 +62,7 @@ class BlockQueue:
         """Remove blocks, and return those that were queued."""
         return [block for block in blocks if self._queued.pop(block, None) is not None]
 
-    def take(self, within: Callable[[int], range], most: int, *, together: bool = False) -> range:
+    def take(self, within: Callable[[int], range], most: int, *, alone: int | None = None) -> range:
         """Take the first block, and those next to it that are queued, too, of the same file.
 
         Parameters
@@ -71,22 +71,26 @@ class BlockQueue:
             Returns the blocks of the file of a block.
         most
             Number of blocks.
-        together
-            Whether to take only what was added together with the first one, or before.
+        alone
+            Number of blocks from which on only what was added together with the first one, or
+            before, is taken, too; None takes all.
         """
         queued = self._queued
         while (block := self._order.popleft()) not in queued:
             pass
-        last = queued[block] if together else self._added
+        with_it = queued[block]
 
         def fits(neighbour: int) -> bool:
-            return neighbour in file and queued.get(neighbour, last + 1) <= last
+            added = queued.get(neighbour) if neighbour in file else None
+            if added is None or stop - start >= most:
+                return False
+            return added <= with_it or alone is None or stop - start < alone
 
         file = within(block)
         start, stop = block, block + 1
-        while stop - start < most and fits(stop):
+        while fits(stop):
             stop += 1
-        while stop - start < most and fits(start - 1):
+        while fits(start - 1):
             start -= 1
         for taken in range(start, stop):
             del queued[taken]

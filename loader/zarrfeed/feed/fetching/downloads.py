@@ -34,7 +34,8 @@ _LOG = logging.getLogger(__name__)
 
 LANES = 16  # requests at the same time; those that somebody waits for do not wait for others
 _MOST_BLOCKS = (16 << 20) // BLOCK_NBYTES  # of a request
-_ORDERED_BLOCKS = (256 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
+_ALONE_BLOCKS = (1 << 20) // BLOCK_NBYTES  # of a request while somebody waits for others
+_ORDERED_BLOCKS = (512 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
 _PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 1.0  # until something goes that the plan would keep
@@ -238,7 +239,8 @@ class Downloads:
 
     def _begin(self, queue: BlockQueue, *, urgent: bool) -> None:
         # Nobody waits for what others need later.
-        blocks = queue.take(self._file_around, _MOST_BLOCKS, together=self._waiting > 0)
+        alone = _ALONE_BLOCKS if self._waiting else None
+        blocks = queue.take(self._file_around, _MOST_BLOCKS, alone=alone)
         self._running[urgent] += 1
         self._run(self._download(blocks, urgent=urgent))
 

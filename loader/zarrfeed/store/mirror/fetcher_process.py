@@ -52,9 +52,10 @@ def connect(cache: Path) -> socket.socket:
             return connection
         status = None if started is None else started.poll()
         if status or time.monotonic() > deadline:
+            what = "failed" if status else f"did not start within {_START_SECONDS:g} s"
             raise StoreError(
-                f"{cache}: the process that fetches did not start within {_START_SECONDS:g} s: "
-                f"{last_words(cache)}{look_up('remote-store')}"
+                f"{cache}: the process that fetches {what}: {last_words(cache)}"
+                f"{look_up('remote-store')}"
             )
         if started is None or status == 0:  # another one had the lock of the cache, and may end
             started = _start(cache)
