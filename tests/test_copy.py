@@ -474,7 +474,7 @@ def test_other_groups_are_no_splits(tmp_path):
 
 def test_secrets_are_written_nowhere(packed, bucket, proxy, options):
     proxy.add(Rule("/mask/c/0", status=403))
-    with pytest.raises(ReadError):
+    with pytest.raises(ReadError, match=r"mask/c/0.*403"):
         copy(packed.store, bucket.url("o.zarr"), storage_options=options)
     stored = [bytes(bucket.store().get(key).bytes()) for key in keys(bucket)]
     assert any(b"arrived" in each for each in stored)

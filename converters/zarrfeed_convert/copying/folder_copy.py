@@ -12,13 +12,12 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-import xxhash
-
 from zarrfeed.errors import ReadError, SourceError, look_up
 from zarrfeed.store.schema import METADATA
 from zarrfeed_convert.atomic_files import writing
+from zarrfeed_convert.byte_digest import ByteDigest, digest_of
 from zarrfeed_convert.copying.stored_dataset import FolderDataset
-from zarrfeed_convert.copying.traffic import digest_of, wrong_bytes
+from zarrfeed_convert.copying.traffic import wrong_bytes
 from zarrfeed_convert.planning.layout import text_of_bytes
 from zarrfeed_convert.splits.destination import destination_of
 from zarrfeed_convert.splits.existing_split import require_replaceable
@@ -167,20 +166,17 @@ def _fetched(
     job: CopyJob, file: SplitFile, part: Path, traffic: Traffic, *, resume: bool
 ) -> tuple[int, int]:
     """Bring the bytes that are missing; return size and digest of all."""
-    digest = xxhash.xxh3_64()
+    digest = ByteDigest()
     with part.open("r+b" if resume and part.is_file() else "w+b") as out, writing(part):
         while block := out.read(_BLOCK) if resume else b"":
             digest.update(block)
             traffic.count(len(block))
-        reached = out.tell()
-        if reached < file.nbytes or not file.nbytes:
-            for piece in traffic.counted(job.pieces(file, reached)):
+        if digest.nbytes < file.nbytes or not file.nbytes:
+            for piece in digest.of(traffic.counted(job.pieces(file, digest.nbytes))):
                 out.write(piece)
-                digest.update(piece)
-                reached += memoryview(piece).nbytes
         out.flush()
         os.fsync(out.fileno())
-    return reached, digest.intdigest()
+    return digest.fact
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

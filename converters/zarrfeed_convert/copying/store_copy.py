@@ -11,21 +11,20 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import xxhash
-
 from zarrfeed.errors import ReadError, SourceError, StoreError, look_up
 from zarrfeed.spelling import few
 from zarrfeed.store.objects.errors import ObjectError
 from zarrfeed.store.objects.part_digest import PartDigest
 from zarrfeed.store.objects.stored_object import plain_tag
 from zarrfeed.store.schema import METADATA
+from zarrfeed_convert.byte_digest import ByteDigest, digest_of
 from zarrfeed_convert.copying.metadata_shadow import shadow_of
 from zarrfeed_convert.copying.store_journal import Journaled, StoreJournal, read_journal
-from zarrfeed_convert.copying.traffic import checked, digest_of
+from zarrfeed_convert.copying.traffic import checked
 from zarrfeed_convert.splits.existing_split import require_replaceable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from typing_extensions import Buffer
 
@@ -218,29 +217,29 @@ class _Target:
 
     def _sent_once(self, file: SplitFile, traffic: Traffic) -> str | None:
         """Send a file; return the tag of the object, or None if wrong bytes have arrived."""
-        digest = _SentDigest(file.nbytes)
-        tag = plain_tag(self._send(file, traffic, digest))
-        if not self._job.settings.read_back and tag == digest.parts.tag():
+        tag, sent = self._send(file, traffic)
+        if not self._job.settings.read_back and tag == sent.parts.tag():
             return tag
         found = digest_of(self._store.pieces(self._key(file)))
         self.read_back += 1
-        return tag if found == (digest.nbytes, digest.xxh3.intdigest()) else None
+        return tag if found == sent.fact else None
 
-    def _send(self, file: SplitFile, traffic: Traffic, digest: _SentDigest) -> str | None:
-        """Send a file; begin anew if the connection breaks or the store is overloaded."""
+    def _send(self, file: SplitFile, traffic: Traffic) -> tuple[str, _SentDigest]:
+        """Send a file, anew if the connection breaks; return its tag, and what was sent."""
         parts = max(2, _PARTS // self._job.settings.concurrency)
         pause = _PAUSE_S
         while True:
             pieces = traffic.counted(self._job.pieces(file))
-            sent = digest.of(checked(pieces, file, self._job.path(file)))
+            sent = _SentDigest(file.nbytes)
+            pieces = sent.of(checked(pieces, file, self._job.path(file)))
             try:
-                return self._store.send(self._key(file), sent, file.nbytes, parts_at_once=parts)
+                tag = self._store.send(self._key(file), pieces, file.nbytes, parts_at_once=parts)
+                return plain_tag(tag), sent
             except ObjectError as error:
                 last = pause > _PAUSE_S * (1 << _ATTEMPTS - 2)
                 if last or error.kind not in ("cut", "stalled", "throttled"):
                     raise
-            traffic.count(-digest.nbytes)
-            digest.clear()
+            traffic.count(-sent.nbytes)
             time.sleep(pause)
             pause *= 2
 
@@ -277,7 +276,7 @@ class _Target:
         with shadow_of(store, job.name) as now:
             now.destination.require_same_labels(job.described.labels)
             if now.destination.binding is None:
-                store.send(METADATA, [job.described.dataset], len(job.described.dataset))
+                store.put(METADATA, job.described.dataset)
         if not store.create(f"{job.name}/{METADATA}", job.described.metadata):
             raise SourceError(
                 f"{self.path}: another run has completed a split here meanwhile; repeat the command"
@@ -286,23 +285,14 @@ class _Target:
         self._journal.remove()
 
 
-class _SentDigest:
+class _SentDigest(ByteDigest):
     """Digests of what is sent."""
 
     def __init__(self, nbytes: int) -> None:
-        self._nbytes = nbytes
-        self.clear()
+        super().__init__()
+        self.parts = PartDigest(nbytes)
 
-    def clear(self) -> None:
-        """Forget all bytes so far."""
-        self.parts = PartDigest(self._nbytes)
-        self.xxh3 = xxhash.xxh3_64()
-        self.nbytes = 0
-
-    def of(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
-        """Yield the pieces."""
-        for piece in pieces:
-            self.parts.update(piece)
-            self.xxh3.update(piece)
-            self.nbytes += memoryview(piece).nbytes
-            yield piece
+    def update(self, piece: Buffer) -> None:
+        """Add the next bytes."""
+        super().update(piece)
+        self.parts.update(piece)

@@ -6,10 +6,9 @@ import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-import xxhash
-
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.store.objects.object_transfers import Stopped
+from zarrfeed_convert.byte_digest import ByteDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,26 +112,15 @@ def checked(pieces: Iterable[Buffer], file: SplitFile, path: str) -> Iterator[Bu
     ReadError
         It has another size or digest than recorded, so that the store is damaged, or was replaced.
     """
-    digest, nbytes, held = xxhash.xxh3_64(), 0, None
-    for piece in pieces:
+    digest, held = ByteDigest(), None
+    for piece in digest.of(pieces):
         if held is not None:
             yield held
-        digest.update(piece)
-        nbytes += memoryview(piece).nbytes
         held = piece
-    if not file.is_right(nbytes, digest.intdigest()):
-        raise ReadError(wrong_bytes(path, file, nbytes, digest.intdigest()))
+    if not file.is_right(*digest.fact):
+        raise ReadError(wrong_bytes(path, file, *digest.fact))
     if held is not None:
         yield held
-
-
-def digest_of(pieces: Iterable[Buffer]) -> tuple[int, int]:
-    """Return the number of bytes, and their xxh3_64."""
-    digest, nbytes = xxhash.xxh3_64(), 0
-    for piece in pieces:
-        digest.update(piece)
-        nbytes += memoryview(piece).nbytes
-    return nbytes, digest.intdigest()
 
 
 def wrong_bytes(path: str, file: SplitFile, nbytes: int, xxh3: int) -> str:

@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import xxhash
+from zarrfeed_convert.byte_digest import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,13 +84,9 @@ def check_file(known: KnownFile) -> FileFinding:
 
 def digest_file(path: Path) -> tuple[int, int]:
     """Return the number of bytes of a file, and their xxh3_64."""
-    digest, nbytes = xxhash.xxh3_64(), 0
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
-        while read := file.readinto(block):
-            digest.update(block[:read])
-            nbytes += read
-    return nbytes, digest.intdigest()
+        return digest_of(block[:read] for read in iter(lambda: file.readinto(block), 0))
 
 
 def _difference(path: Path, needed: tuple[int, int], found: tuple[int, int]) -> str:
