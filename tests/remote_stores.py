@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,7 +115,20 @@ def users(cache: Path) -> list[psutil.Process]:
 
 def fetchers(cache: Path) -> list[psutil.Process]:
     """Return the fetchers of a cache."""
-    return [p for p in users(cache) if "fetching" in " ".join(p.cmdline())]
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])  # which a dead process has not
+        if {str(cache.resolve()), "zarrfeed.feed.fetching.main"}
+        <= set(process.info["cmdline"] or ())
+    ]
+
+
+def end_fetchers(cache: Path) -> None:
+    """End the fetchers of a cache, which would wait for two seconds."""
+    for one in fetchers(cache):
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    expect_nothing_left(cache)
 
 
 def expect_nothing_left(cache: Path) -> None:

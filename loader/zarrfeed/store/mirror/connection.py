@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from zarrfeed.errors import ReadError, look_up
-from zarrfeed.store.mirror.fetcher_process import connect, last_words
+from zarrfeed.store.mirror.fetcher_process import connect, last_words, peer_pid
 from zarrfeed.store.mirror.messages import Hangup, Message, encoded, raise_if_error, receive
 from zarrfeed.user_warning import warn_user
 
@@ -51,6 +51,7 @@ class Connection:
         self._timeout = timeout
         self._socket: socket.socket | None = None
         self._pid = os.getpid()
+        self._fetcher: int | None = None  # process id of the last one
         self._lock = threading.Lock()
         # What a new fetcher must be told before anything else.
         self._opened: dict[str, _Opened] = {}
@@ -231,23 +232,24 @@ class Connection:
             return self._exchange(sent)
         except Hangup:  # it ended, or died
             self._hang_up()
-            return self._exchange(sent)
+            return self._exchange(sent, dead=self._fetcher)
 
-    def _exchange(self, sent: bytes) -> Message:
-        connection = self._connected()
-        connection.settimeout(self._timeout)
+    def _exchange(self, sent: bytes, *, dead: int | None = None) -> Message:
         try:
+            connection = self._connected(dead)
+            connection.settimeout(self._timeout)
             connection.sendall(sent)
         except ConnectionError as error:
             raise Hangup from error
         return receive(connection)[0]
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, dead: int | None) -> socket.socket:
         if self._pid != os.getpid():  # the socket is the parent's
             self._hang_up()
             self._pid = os.getpid()
         if self._socket is None:
-            self._socket = connect(self._cache)
+            self._socket = connect(self._cache, dead=dead)
+            self._fetcher = peer_pid(self._socket)
             self._socket.settimeout(self._timeout)
             known = [_open_request(each) for each in self._opened.values()]
             if self._planned is not None:

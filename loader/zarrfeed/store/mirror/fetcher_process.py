@@ -29,8 +29,15 @@ _RETRY_SECONDS = 0.01
 _MOST_LOG = 1 << 20
 
 
-def connect(cache: Path) -> socket.socket:
+def connect(cache: Path, *, dead: int | None = None) -> socket.socket:
     """Connect to the fetcher of a cache, and start it if there is none.
+
+    Parameters
+    ----------
+    cache
+        Folder of the cache.
+    dead
+        Process id of a fetcher that has hung up. While it dies, it still takes connections.
 
     Raises
     ------
@@ -46,18 +53,23 @@ def connect(cache: Path) -> socket.socket:
         ) from error
     deadline = time.monotonic() + _START_SECONDS
     started: subprocess.Popen[bytes] | None = None
+    killed = 0
     while True:
         connection = _reached(cache)
         if connection is not None:
-            return connection
+            if dead is None or peer_pid(connection) != dead:
+                return connection
+            connection.close()
         status = None if started is None else started.poll()
-        if status or time.monotonic() > deadline:
+        killed += status is not None and status < 0
+        if (status or 0) > 0 or killed > 1 or time.monotonic() > deadline:
             what = "failed" if status else f"did not start within {_START_SECONDS:g} s"
             raise StoreError(
                 f"{cache}: the process that fetches {what}: {last_words(cache)}"
                 f"{look_up('remote-store')}"
             )
-        if started is None or status == 0:  # another one had the lock of the cache, and may end
+        # 0: another one had the lock of the cache, and may end.
+        if started is None or status is not None:
             started = _start(cache)
         time.sleep(_RETRY_SECONDS)
 
@@ -116,8 +128,18 @@ def _reached(cache: Path) -> socket.socket | None:
 
 def peer_uid(connection: socket.socket) -> int | None:
     """Return which user the other side is; None if the system does not say."""
+    return _peer(connection)[1]
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """Return which process the other side is; None if the system does not say."""
+    return _peer(connection)[0]
+
+
+def _peer(connection: socket.socket) -> tuple[int | None, int | None]:
     if not hasattr(socket, "SO_PEERCRED"):
-        return None
+        return None, None
     size = struct.calcsize("3i")
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int(struct.unpack("3i", found)[1])
+    process, user, _ = struct.unpack("3i", found)
+    return process, user

@@ -1,0 +1,70 @@
+"""The fetcher is reached, or started again, also while another one dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("obstore")
+
+from remote_stores import end_fetchers
+from zarrfeed.errors import StoreError
+from zarrfeed.store.mirror import fetcher_process
+from zarrfeed.store.mirror.fetcher_process import ADDRESS, connect, peer_pid
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    end_fetchers(tmp_path)
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each fetcher that is to be started, whether it is killed at once."""
+    to_do: list[bool] = []
+    start = fetcher_process._start
+
+    def started(cache: Path) -> subprocess.Popen[bytes]:
+        process = start(cache)
+        if to_do.pop(0):
+            process.kill()
+        return process
+
+    monkeypatch.setattr(fetcher_process, "_start", started)
+    return to_do
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not say who it is")
+def test_a_fetcher_that_dies_is_not_taken_for_the_next_one(cache: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(cache / "s"))
+        dying.listen()
+        (cache / ADDRESS).write_text(json.dumps({"socket": str(cache / "s"), "pid": 0}))
+        with connect(cache) as connection:
+            assert peer_pid(connection) == os.getpid()
+        with connect(cache, dead=os.getpid()) as connection:
+            assert peer_pid(connection) not in {None, os.getpid()}
+
+
+def test_a_fetcher_that_is_killed_while_it_starts_is_started_again(
+    cache: Path, kills: list[bool]
+) -> None:
+    kills += [True, False]
+    connect(cache).close()
+    assert not kills
+
+
+def test_fetchers_that_are_always_killed_are_an_error(cache: Path, kills: list[bool]) -> None:
+    kills += [True, True]
+    with pytest.raises(StoreError, match="the process that fetches failed"):
+        connect(cache)
