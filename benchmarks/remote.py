@@ -26,7 +26,8 @@ from belady import least_fetched
 from figures import Figure, quantity, ratio, table, write_csv
 from link import enter_namespace, set_speed
 from machine import load_average, machine
-from served import CONCURRENCY, Range, Work, fetch, pack, ranges_of, shards
+from obstore_alone import CONCURRENCY, Range, fetch, fetch_in_new_process
+from served import Work, pack, ranges_of, shards
 from trial import take_turns
 from web_server import serving
 from workload import warm
@@ -129,6 +130,14 @@ def _timed_fetch(setting: Setting, ranges: list[Range], *, to_files: bool = Fals
     return seconds
 
 
+def _timed_process(setting: Setting, ranges: list[Range]) -> float:
+    began = time.perf_counter()
+    fetched = fetch_in_new_process(setting.url, ranges)
+    seconds = time.perf_counter() - began
+    assert fetched == sum(each.stop - each.start for each in ranges)
+    return seconds
+
+
 def _remove(cache: Path) -> None:
     """Remove a cache once its fetcher has ended, which waits a little for another client."""
     deadline = time.monotonic() + 60
@@ -176,6 +185,7 @@ def first_batch(setting: Setting) -> Iterator[Figure]:
             "zarrfeed": partial(_cold_batch, setting),
             "zarrfeed with a fetcher": partial(_cold_batch, setting, fetcher=True),
             "obstore": partial(_timed_fetch, setting, ranges),
+            "obstore in a new process": partial(_timed_process, setting, ranges),
         },
         setting.rounds,
     )
@@ -190,6 +200,12 @@ def first_batch(setting: Setting) -> Iterator[Figure]:
     yield ratio(
         3, f"first batch, {setting.speed}: zarrfeed with a running fetcher / obstore",
         found["zarrfeed with a fetcher"], found["obstore"],
+    )  # fmt: skip
+    yield ratio(
+        3, f"first batch, {setting.speed}: zarrfeed / obstore in a new process",
+        found["zarrfeed"], found["obstore in a new process"],
+        how="a Python that imports obstore and is told the ranges; zarrfeed's fetcher is a new "
+        "process, too.",
     )  # fmt: skip
     for name, seconds in found.items():
         yield quantity(

@@ -1,21 +1,20 @@
-"""A store on a web server, and obstore alone, which fetches the same from it."""
+"""A store for a web server, and where its samples lie."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from obstore_alone import Range
 from zarrfeed_convert import Header, Source, convert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-CONCURRENCY = 16  # requests at once, as zarrfeed's fetcher sends
 MIB = 1 << 20
 
 
@@ -86,15 +85,6 @@ def pack(work: Work, folder: Path) -> Path:
     return store / "train"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Bytes of an object."""
-
-    key: str
-    start: int
-    stop: int
-
-
 def shards(split: Path) -> list[Range]:
     """Return the shards of a split, field after field for each group of samples."""
     found = [path for field in ("image", "mask") for path in (split / field / "c").rglob("*")]
@@ -122,52 +112,3 @@ def ranges_of(split: Path, samples: Iterable[int], work: Work) -> list[Range]:
             start, nbytes = map(int, _index(split / key, rows)[sample % rows])
             found.append(Range(key, start, start + nbytes))
     return found
-
-
-def fetch(url: str, ranges: Sequence[Range], *, into: Path | None = None) -> int:
-    """Fetch ranges by obstore alone, `CONCURRENCY` at once.
-
-    Parameters
-    ----------
-    url
-        Address of the split.
-    ranges
-        What to fetch.
-    into
-        Folder to write the objects to; None to forget the bytes.
-
-    Returns
-    -------
-    int
-        How many bytes came.
-    """
-    from obstore.store import HTTPStore
-
-    store = HTTPStore.from_url(url, client_options={"allow_http": True})
-    return asyncio.run(_fetch(store, ranges, into))
-
-
-async def _fetch(store: Any, ranges: Sequence[Range], into: Path | None) -> int:
-    import obstore
-
-    left = iter(ranges)
-
-    async def some() -> int:
-        nbytes = 0
-        for each in left:
-            asked = {"range": (each.start, each.stop)}
-            found = await obstore.get_async(store, each.key, options=asked)
-            # Parts of 1 MiB are the fastest way: larger buffers are new memory every time.
-            stream = found.stream(min_chunk_size=MIB)
-            if into is None:
-                async for part in stream:
-                    nbytes += len(part)
-                continue
-            path = into / each.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                async for part in stream:
-                    nbytes += file.write(part)
-        return nbytes
-
-    return sum(await asyncio.gather(*(some() for _ in range(CONCURRENCY))))

@@ -128,8 +128,17 @@ class Upcoming:
     @property
     def complete(self) -> bool:
         """Whether enough is known for now."""
-        ahead = self.uses.known - self.uses.planned
-        return self.uses.nbytes > _MOST_NBYTES or ahead > _EPOCHS * self.epoch_batches
+        return self.uses.nbytes > _MOST_NBYTES or self.uses.known > self._horizon
+
+    @property
+    def _horizon(self) -> int:
+        """The last batch that should be known: of the epochs after what is planned.
+
+        Where nothing has to go, planning goes on without end; of it, an epoch from the reader's
+        place on counts.
+        """
+        planned = min(self.uses.planned, self.uses.position + self.epoch_batches)
+        return planned + _EPOCHS * self.epoch_batches
 
     async def extend(self) -> None:
         """Compute what the next batches use.
@@ -175,8 +184,8 @@ class Upcoming:
         schedule = self.plan.schedule
         parts, numbers, total = [], [], 0
         epoch, batch = self._next
-        ahead = self.uses.planned + _EPOCHS * self.epoch_batches
-        while total < self._draws and self._epochs[epoch] + batch <= ahead:
+        last = self._horizon
+        while total < self._draws and self._epochs[epoch] + batch <= last:
             if batch >= schedule.grid(epoch).numbers.stop:
                 numbers_then = schedule.grid(epoch + 1).numbers
                 self._epochs[epoch + 1] = self._epochs[epoch] + batch - numbers_then.start
