@@ -133,3 +133,18 @@ def test_a_local_folder_of_that_name_is_told():
     source = PairedFolders
     with pytest.raises(StoreError, match=r"file://data/x: .*give the path alone: /data/x"):
         source("file:///data/x", "m")
+
+
+def test_a_cache_is_no_address():
+    with pytest.raises(StoreError, match=r"s3://b/c: needed a folder on a local disk as cache="):
+        open_split("s3://bucket/o.zarr/s", cache="s3://b/c")
+
+
+def test_an_open_split_is_short_in_print_and_no_path():
+    convert(samples(), "here.zarr", split="s", classes=1, workers=1)
+    split = open_split("here.zarr/s")
+    assert str(split) == (
+        f"Split('{Path.cwd() / 'here.zarr/s'}': image uint8[1, 4, 4, 3], mask uint8[1, 4, 4])"
+    )
+    with pytest.raises(TypeError, match=r"give its address, '.*here\.zarr/s'"):
+        FrontEnd(split, 1)

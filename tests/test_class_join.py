@@ -142,3 +142,10 @@ def test_a_table_shows_what_differs_alone():
         "a\\nb  uint8 (8, 8)",
         "c     int16 (8, 8)",
     ]
+
+
+def test_classes_that_nobody_named_are_told() -> None:
+    named, numbered = ClassTable(("road", "car")), ClassTable(("0", "1"))
+    for tables_of_both in ([named, numbered], [numbered, named]):
+        with pytest.raises(ValueError, match=r"nobody named those .* give .* --classes"):
+            join_classes(tables_of_both, None)

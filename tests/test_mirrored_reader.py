@@ -264,6 +264,7 @@ def test_options_are_shown_nowhere(original: Any, tmp_path: Path) -> None:
     assert split.origin is not None
     for text in (repr(split), str(split), repr(split.origin), repr(split.origin.remote)):
         assert "XYZZY" not in text
+    for text in (repr(split.origin), repr(split.origin.remote)):
         assert "secret_access_key" in text
 
 

@@ -238,9 +238,28 @@ def test_classes_are_those_of_the_first_store_or_those_given(stores: dict[str, P
 
 @pytest.mark.filterwarnings("default:.*become the ignore id")
 def test_lost_classes_are_reported_once(stores: dict[str, Path]) -> None:
-    with pytest.warns(UserWarning, match=r"\(255, chosen here\).*: cow of b.zarr/train\.") as told:
+    with pytest.warns(
+        UserWarning, match=r"has no class cow of b.zarr/train: .* id \(255, ch"
+    ) as told:
         FrontEnd(mix(stores), 4, workers=0).close()
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"class_weight": {"cow": 2.0}},
+        {"sampling": Shares({"cow": 0.5})},
+        {"patches": RandomPatches((4, 4), per_epoch=8, shares={"cow": 0.5})},
+    ],
+    ids=["class_weight", "sampling", "patches"],
+)
+def test_a_class_that_the_mix_leaves_out_is_told_from_a_misspelt_one(
+    stores: dict[str, Path], arguments: dict[str, Any]
+) -> None:
+    said = "names class 'cow', which the Mix leaves out, because its classes are background, car"
+    with pytest.raises(ValueError, match=said):
+        FrontEnd(mix(stores), 4, workers=0, **arguments)
 
 
 def test_balanced_class_weights_count_what_the_weights_draw(stores: dict[str, Path]) -> None:

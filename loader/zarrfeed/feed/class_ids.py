@@ -9,20 +9,18 @@ from zarrfeed.spelling import did_you_mean
 from zarrfeed.store.class_counts import counted_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zarrfeed.store.split import Split
 
 
-def class_id(label: int | str, classes: Sequence[str], ids: int, *, argument: str) -> int:
+def class_id(label: int | str, split: Split, ids: int, *, argument: str) -> int:
     """Return the id of a class that an argument names.
 
     Parameters
     ----------
     label
         Name or id of the class.
-    classes
-        Class names by id; empty if unknown.
+    split
+        The opened split, which has the names of the classes, or has none.
     ids
         Number of ids if there are no names.
     argument
@@ -33,7 +31,14 @@ def class_id(label: int | str, classes: Sequence[str], ids: int, *, argument: st
     ValueError
         There is no such class.
     """
+    classes = split.classes
     if isinstance(label, str):
+        if label in split.dropped:
+            raise ValueError(
+                f"{argument} names class {label!r}, which the Mix leaves out, because its classes "
+                f"are {', '.join(classes)}: name all classes to keep in Mix(…, classes=…)"
+                f"{look_up('mixed-classes')}"
+            )
         if label not in classes:
             hint = did_you_mean(label, classes)
             raise ValueError(

@@ -50,9 +50,7 @@ def require_ids(target: Spec, split: Split) -> None:
 def weight_table(
     class_weight: ClassWeight,
     mask: Spec,
-    *,
-    classes: Sequence[str],
-    ignore: int | None,
+    split: Split,
     pixels: NDArray[np.float64] | None,
 ) -> NDArray[np.float32]:
     """Turn class weights into a table that a mask can index.
@@ -63,10 +61,9 @@ def weight_table(
         ``{class name or id: weight}`` (others weigh 1), one weight per class, or "balanced".
     mask
         The target, whose values are class ids.
-    classes
-        Class names by id; empty if unknown, and then every id is valid.
-    ignore
-        The id that is no class. It weighs 0 unless `class_weight` names it.
+    split
+        The opened split. If it has no names of classes, every id is valid. Its ignore id weighs 0
+        unless `class_weight` names it.
     pixels
         (classes,) float64 number of pixels of each class; None if they were not counted.
 
@@ -89,6 +86,7 @@ def weight_table(
             f"{look_up('class-weight')}"
         )
     table = np.ones(np.iinfo(mask.dtype).max + 1, np.float32)
+    ignore = split.ignore
     if ignore is not None and ignore < table.size:  # a store may name one that no mask can hold
         table[ignore] = 0
         if pixels is not None and ignore < pixels.size:
@@ -98,7 +96,7 @@ def weight_table(
         for label, weight in zip(ids, _balanced(class_weight, pixels), strict=False):
             table[label] = weight
         return table
-    for label, weight in _weights_by_id(class_weight, classes, table.size).items():
+    for label, weight in _weights_by_id(class_weight, split, table.size).items():
         table[label] = weight
     return table
 
@@ -120,14 +118,15 @@ def _balanced(class_weight: str, pixels: NDArray[np.float64] | None) -> list[flo
 
 def _weights_by_id(
     class_weight: Mapping[int | str, float] | Mapping[int, float] | Sequence[float],
-    classes: Sequence[str],
+    split: Split,
     ids: int,
 ) -> dict[int, float]:
     if isinstance(class_weight, Mapping):
         return {
-            class_id(label, classes, ids, argument="class_weight"): _weight(label, weight)
+            class_id(label, split, ids, argument="class_weight"): _weight(label, weight)
             for label, weight in class_weight.items()
         }
+    classes = split.classes
     weights = [_weight(label, weight) for label, weight in enumerate(class_weight)]
     if classes and len(weights) != len(classes):
         raise ValueError(

@@ -131,13 +131,8 @@ def _batch_spec(
     if request.class_weight is not None:
         mask = next(spec for spec in specs if spec.name in added.values())
         require_ids(mask, split)
-        weights = weight_table(
-            request.class_weight,
-            mask,
-            classes=split.classes,
-            ignore=split.ignore,
-            pixels=drawn_pixels(split, schedule),
-        )
+        pixels = drawn_pixels(split, schedule)
+        weights = weight_table(request.class_weight, mask, split, pixels)
     return BatchSpec(
         split=split,
         source=source,

@@ -54,7 +54,7 @@ def share_targets(shares: Mapping[str | int, float], split: Split) -> dict[int, 
     count = counted_classes(split)
     targets: dict[int, float] = {}
     for name, share in shares.items():
-        label = class_id(name, split.classes, count, argument="shares")
+        label = class_id(name, split, count, argument="shares")
         if label == split.ignore:
             raise ValueError(f"shares names {name!r}, which is the ignore id and thus no class")
         if label in targets:

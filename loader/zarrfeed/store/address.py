@@ -143,9 +143,11 @@ def local_out(out: str | os.PathLike[str], *, kind: str = "folder", option: str 
 
 def _require_path(path: object) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
+        todo = "give each store by itself; ZarrSequence alone mixes several"
+        if address := getattr(path, "address", None):  # an open split
+            todo = f"give its address, {address!r}"
         raise TypeError(
-            f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: give "
-            "each store by itself; ZarrSequence alone mixes several"
+            f"needed the path of one store, such as 'cells.zarr/train', got {path!r:.200}: {todo}"
         )
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.mirror.origin import Origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Split:
     """An opened split: the layouts of its arrays and its attributes.
 
@@ -78,6 +78,13 @@ class Split:
             self.sources, self.origin,
         )  # fmt: skip
 
+    def __repr__(self) -> str:
+        fields = ", ".join(
+            f"{name} {self.layouts[name].dtype}{list(self.layouts[name].shape)}"
+            for name in self.field_names
+        )
+        return f"Split({self.address!r}: {fields})"
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table, and four samples or cases."""
         # By name, for what draws a split stands above it.
@@ -98,6 +105,11 @@ class Split:
     def classes(self) -> tuple[str, ...]:
         """Class names by id; empty if the store has none."""
         return tuple(self.dataset.get("classes", ()))
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of classes of the stores of a Mix whose pixels it ignores; empty for one store."""
+        return tuple(self.dataset.get("dropped", ()))
 
     @property
     def ignore(self) -> int | None:

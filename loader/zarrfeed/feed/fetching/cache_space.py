@@ -59,8 +59,9 @@ class CacheSpace:
         elif limit is not None and limit != self.limit:
             now = "no limit" if self.limit is None else f"a limit of {self.limit:,} bytes"
             raise StoreError(
-                f"{self._cache}: another training uses this cache with {now}, not {limit:,} bytes: "
-                f"give the same cache_limit, or another cache={look_up('cache-limit')}"
+                f"{self._cache}: this cache is in use with {now}, not {limit:,} bytes, by another "
+                "training or an earlier sequence: give the same cache_limit, or another cache=, or "
+                f"delete the other (del train), and wait some seconds{look_up('cache-limit')}"
             )
 
     def opened(self, folder: Path) -> None:

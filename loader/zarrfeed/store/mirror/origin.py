@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from zarrfeed.arguments import byte_count
-from zarrfeed.errors import ReadError, StoreError
-from zarrfeed.store.address import absolute_path
+from zarrfeed.errors import ReadError, StoreError, look_up
+from zarrfeed.store.address import absolute_path, remote_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,11 @@ class Remote:
         >>> Remote.of("/nvme/cache", "200GiB", {"region": "eu-central-1"})
         Remote(cache=PosixPath('/nvme/cache'), cache_limit=214748364800, storage_options=<region>)
         """
+        if cache is not None and (url := remote_url(cache)) is not None:
+            raise StoreError(
+                f"{url}: needed a folder on a local disk as cache=, found an address; `zarrfeed "
+                f"copy` copies between stores{look_up('remote-store')}"
+            )
         return cls(
             absolute_path(default_cache() if cache is None else cache),
             None if cache_limit is None else byte_count("cache_limit", cache_limit),

@@ -109,6 +109,10 @@ def join_classes(
         if mine and not mine & {*names}:
             hints = (did_you_mean(name, store.names) for name in names)
             hint = next(filter(None, hints), "give Mix(…, classes=…) the names of the classes")
+            if any(all(name.isdigit() for name in some) for some in (names, store.names)):
+                hint = (
+                    "nobody named those that are numbers: give `zarrfeed convert` their --classes"
+                )
             raise ValueError(
                 f"classes are joined by name, but store number {at} of the Mix has none of its "
                 f"classes: the Mix has {few(names)}, the store {few(store.names)}; {hint}"

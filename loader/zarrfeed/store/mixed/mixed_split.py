@@ -94,9 +94,9 @@ class MixedSplit:
         chosen = ", chosen here" if joined.chose_ignore else ""
         warn_user(
             printable(
-                f"{self.split.path}: pixels of these classes become the ignore id "
-                f"({joined.table.ignore}{chosen}), because it has no class of their name: "
-                f"{'; '.join(lost)}. Mix(…, classes=…) names the classes to keep"
+                f"{self.split.path}: has no class {'; '.join(lost)}: their pixels become the "
+                f"ignore id ({joined.table.ignore}{chosen}). Mix(…, classes=…) names all classes "
+                "to keep"
                 f"{look_up('mixed-classes')}"
             )
         )

@@ -126,7 +126,9 @@ def _dataset(stores: Sequence[Split], joined: JoinedClasses) -> dict[str, Any]:
     table = joined.table
     if not (table.names or table.ignore is not None or stores[0].dataset):
         return {}
-    return {**stores[0].dataset, "classes": list(table.names), "ignore": table.ignore}
+    dropped = list(dict.fromkeys(name for names in joined.unknown for name in names))
+    own = {"classes": list(table.names), "ignore": table.ignore, "dropped": dropped}
+    return {**stores[0].dataset, **own}
 
 
 def _attributes(stores: Sequence[Split], cases: Sequence[int] | None) -> dict[str, Any]:

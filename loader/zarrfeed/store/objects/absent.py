@@ -25,7 +25,7 @@ def stores_near(url: str, storage_options: Mapping[str, Any]) -> tuple[ObjectSto
 
     Nothing is asked of the server yet.
     """
-    stores = []
+    stores: list[ObjectStore] = []
     while url.partition("://")[2] and len(stores) < 3:
         stores.append(open_store(url, storage_options))
         url = url.rpartition("/")[0]
