@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,4 +87,5 @@ def fetch_in_new_process(url: str, ranges: Sequence[Range]) -> int:
 
 
 if __name__ == "__main__":
-    print(fetch(sys.argv[1], [Range(*each) for each in json.load(sys.stdin)]))
+    print(fetch(sys.argv[1], [Range(*each) for each in json.load(sys.stdin)]), flush=True)
+    os._exit(0)  # an interpreter that ends soon after a request of obstore may abort

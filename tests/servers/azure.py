@@ -1,7 +1,7 @@
 """As much of Azure's Blob Storage as obstore asks for, in a thread.
 
-Azurite, Microsoft's emulator, passes the same tests, but needs Node.js and 186 MB. The server here
-checks the name of the account, not its signatures.
+Azurite, Microsoft's emulator, needs Node.js and 186 MB. The server here checks the name of the
+account, not its signatures.
 """
 
 from __future__ import annotations

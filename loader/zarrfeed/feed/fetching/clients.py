@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from zarrfeed.errors import ReadError, StoreError, ZarrfeedError, look_up
+from zarrfeed.errors import ReadError, StoreError, ZarrfeedError
 from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
+from zarrfeed.feed.fetching.client_plan import ClientPlan
 from zarrfeed.feed.fetching.mirror import Mirror
-from zarrfeed.feed.fetching.mirror_folder import find_split, is_plain, make_folder, marker_of
-from zarrfeed.feed.fetching.upcoming import OpenPart, Plan, Upcoming
-from zarrfeed.store.files import replace_file
+from zarrfeed.feed.fetching.mirror_folder import find_split, make_folder
+from zarrfeed.feed.fetching.upcoming import OpenPart
+from zarrfeed.feed.fetching.whole_files import WholeFiles
 from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
 from zarrfeed.store.objects.absent import stores_near
 from zarrfeed.store.objects.errors import ObjectError
@@ -31,26 +32,24 @@ if TYPE_CHECKING:
 
     from zarrfeed.feed.fetching.cache_space import CacheSpace
     from zarrfeed.feed.fetching.downloads import Downloads
+    from zarrfeed.feed.fetching.upcoming import Plan
     from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.mirror.messages import Message
 
 _LOG = logging.getLogger(__name__)
 
 _MOST_MESSAGES = 4096  # of one client that have not been answered
-_WINDOW_SECONDS = 5.0  # to check that the limit is enough for all batches of an epoch
-_AT_ONCE = 16  # files of an array that is fetched as a whole
 
 
 class Client:
     """One connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, writer: asyncio.StreamWriter, downloads: Downloads, space: CacheSpace
+    ) -> None:
         self.writer = writer
         self.mirrors: dict[str, Mirror] = {}
-        self.upcoming: Upcoming | None = None
-        self.planned: bytes = b""
-        self.extending: asyncio.Task[None] | None = None
-        self.moved = 0.0
+        self.plan = ClientPlan(self, downloads, space)
         self.doubted: set[tuple[str, int]] = set()  # blocks that it has had fetched again
         self.warned: dict[str, int] = {}  # number of warnings of each mirror that it knows
 
@@ -82,14 +81,14 @@ class Clients:
         self._opened_by: dict[str, bytes] = {}  # address and options of each mirror's last opening
         self._chunks: dict[tuple[str, str], ChunkBlocks] = {}
         self._making = asyncio.Lock()
-        self._whole: dict[Path, asyncio.Task[None]] = {}
+        self._whole = WholeFiles(downloads, space)
         self.connected: set[Client] = set()
         self._answers: dict[str, Callable[[_Request], Awaitable[Message | None]]] = {
             "open": self._open,
             "require": self._require,
             "doubt": self._doubt,
             "indexes": self._indexes,
-            "whole": self._fetch_whole,
+            "whole": self._require_whole,
             "plan": self._plan,
             "at": self._at,
             "counters": self._counters,
@@ -97,7 +96,7 @@ class Clients:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer a client until it hangs up."""
-        client = Client(writer)
+        client = Client(writer, self._downloads, self._space)
         self.connected.add(client)
         messages: asyncio.Queue[tuple[Message, bytes]] = asyncio.Queue(_MOST_MESSAGES)
         answering = asyncio.get_running_loop().create_task(self._answer_all(client, messages))
@@ -140,9 +139,7 @@ class Clients:
 
     def _forget(self, client: Client) -> None:
         self.connected.discard(client)
-        if client.extending is not None:
-            client.extending.cancel()
-        self._downloads.plan.remove_reader(client)
+        client.plan.forget()
         self._downloads.unpin(client)
         for mirror in client.mirrors.values():
             mirror.clients.discard(client)
@@ -220,139 +217,37 @@ class Clients:
         )
         return {}
 
-    async def _fetch_whole(self, request: _Request) -> Message:
+    async def _require_whole(self, request: _Request) -> Message:
         client, message, _ = request
-        mirror, array = client.mirrors[message["folder"]], str(message["array"])
-        marker = marker_of(mirror.folder, array)
-        if not is_plain(array) or array not in {*mirror.split.layouts, *mirror.split.unfit}:
-            raise ValueError(f"no array {array!r}")
-        if not marker.exists():
-            task = self._whole.get(marker)
-            if task is None:
-                fetching = self._fetch_files(mirror, array, marker)
-                task = self._whole[marker] = asyncio.get_running_loop().create_task(fetching)
-                task.add_done_callback(lambda _: self._whole.pop(marker, None))
-            await asyncio.shield(task)
+        await self._whole.fetch(client.mirrors[message["folder"]], str(message["array"]))
         return {}
-
-    async def _fetch_files(self, mirror: Mirror, array: str, marker: Path) -> None:
-        """Fetch all files of an array; one that Zarr allows to be missing may be."""
-        lanes = asyncio.Semaphore(_AT_ONCE)
-        required = mirror.split.packed or mirror.listing is not None
-
-        async def fetch(key: str) -> None:
-            path = mirror.folder / key
-            if not is_plain(key):
-                raise StoreError(f"{mirror.url}: needed names of files, found {key!r:.99}")
-            if path.exists():
-                return
-            async with lanes:
-                try:
-                    found = await mirror.store.read_async(key)
-                except ObjectError as error:
-                    if error.kind == "missing" and not required:
-                        return
-                    raise
-                self._downloads.counters["bytes"] += found.of.nbytes
-                self._downloads.counters["requests"] += 1
-                self._space.make_way(found.of.nbytes)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, found.data)
-
-        await asyncio.gather(*(fetch(key) for key in mirror.keys_of(array)))
-        marker.touch()
 
     async def _plan(self, request: _Request) -> Message:
         client, message, content = request
+
+        def parts_of(plan: Plan) -> list[OpenPart]:
+            return [
+                OpenPart(
+                    mirror := client.mirrors[part.folder],
+                    range(part.first, part.stop),
+                    [self._chunks_of(mirror, field) for field in plan.fields if mirror.has(field)],
+                )
+                for part in plan.parts
+            ]
+
         epoch, batch = int(message["epoch"]), int(message["batch"])
-        upcoming = client.upcoming
-        number = None
-        if upcoming is not None and content == client.planned:
-            number = upcoming.number_of(epoch, batch)
-        if (
-            upcoming is None
-            or number is None
-            or not (upcoming.uses.position <= number <= upcoming.uses.known)
-        ):
-            await self._begin(client, content, epoch, batch)
-        else:
-            self._downloads.advance(client, number)
-            self._go_on(client)
+        await client.plan.follow(content, epoch, batch, parts_of)
         return {}
 
-    async def _begin(self, client: Client, content: bytes, epoch: int, batch: int) -> None:
-        plan = pickle.loads(content)
-        if not isinstance(plan, Plan):
-            raise TypeError("needed a plan")
-        if client.extending is not None:
-            client.extending.cancel()
-        downloads = self._downloads
-        parts = [
-            OpenPart(
-                mirror := client.mirrors[part.folder],
-                range(part.first, part.stop),
-                [self._chunks_of(mirror, field) for field in plan.fields if mirror.has(field)],
-            )
-            for part in plan.parts
-        ]
-        client.upcoming = Upcoming(plan, parts, epoch, batch, downloads.plan.nbytes.size)
-        client.planned = content
-        downloads.plan.remove_reader(client)
-        downloads.plan.add_reader(client, client.upcoming.uses)
-        await client.upcoming.extend()
-        if self._space.limit is not None:  # which the user gave; a full disk may hold less
-            await self._require_window(client.upcoming, self._space.limit)
-        downloads.pump()
-        self._go_on(client)
-
-    async def _require_window(self, upcoming: Upcoming, limit: int) -> None:
-        """Check the windows of the first epoch, or of what is known of it after some seconds."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _WINDOW_SECONDS
-        while True:
-            needed = await asyncio.to_thread(upcoming.widest, self._downloads.plan.nbytes)
-            if needed > limit:
-                raise StoreError(
-                    f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches "
-                    f"that are read together, got {limit:,}: raise cache_limit, or lower the "
-                    f"number of workers or batch_size{look_up('cache-limit')}"
-                )
-            if upcoming.uses.known >= upcoming.epoch_batches or loop.time() > deadline:
-                return
-            await upcoming.extend()
+    async def _at(self, request: _Request) -> None:
+        client, message, _ = request
+        client.plan.advance(int(message["epoch"]), int(message["batch"]))
 
     def _chunks_of(self, mirror: Mirror, field: str) -> ChunkBlocks:
         name = str(mirror.folder), field
         if name not in self._chunks:
             self._chunks[name] = ChunkBlocks(mirror, field)
         return self._chunks[name]
-
-    def _go_on(self, client: Client) -> None:
-        """Compute further batches of a client, unless enough are known."""
-        upcoming = client.upcoming
-        if upcoming is None or upcoming.complete:
-            return
-        if client.extending is None or client.extending.done():
-            extend = self._extend(upcoming)
-            client.extending = asyncio.get_running_loop().create_task(extend)
-
-    async def _extend(self, upcoming: Upcoming) -> None:
-        try:
-            while not upcoming.complete:
-                await upcoming.extend()
-                self._downloads.pump()
-        except ZarrfeedError as error:  # who reads what cannot be planned gets the error
-            _LOG.warning("planning ends: %s", error)
-
-    async def _at(self, request: _Request) -> None:
-        client, message, _ = request
-        epoch, batch = int(message["epoch"]), int(message["batch"])
-        if client.upcoming is not None:
-            number = client.upcoming.number_of(epoch, batch)
-            if number is not None and number > client.upcoming.uses.position:
-                self._space.moved(client)
-                self._downloads.advance(client, number)
-                self._go_on(client)
 
     async def _counters(self, _: _Request) -> Message:
         plan = self._downloads.plan
