@@ -308,5 +308,6 @@ def test_a_limit_holds_on_the_disk_too(served: Served, expected: list[str]) -> N
 
 
 def test_a_limit_that_is_too_small_is_refused_at_the_start(served: Served) -> None:
-    with pytest.raises((StoreError, ValueError), match=r"(?s)needed.*got|needs"):
+    said = r"needed .* got 1,048,576: raise cache_limit to at least '[0-9]+MiB'"
+    with pytest.raises(StoreError, match=said):
         served.trained(cache_limit="1MiB")

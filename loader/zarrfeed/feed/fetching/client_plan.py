@@ -118,8 +118,9 @@ class ClientPlan:
             if needed > limit:
                 raise StoreError(
                     f"cache_limit: needed {needed:,} bytes for the {upcoming.plan.window} batches "
-                    f"that are read together, got {limit:,}: raise cache_limit, or lower the "
-                    f"number of workers or batch_size{look_up('cache-limit')}"
+                    f"that are read together, got {limit:,}: raise cache_limit to at least "
+                    f"'{-(-needed >> 20)}MiB', or lower the number of workers or batch_size"
+                    f"{look_up('cache-limit')}"
                 )
             if upcoming.uses.known >= upcoming.epoch_batches or loop.time() > deadline:
                 return

@@ -121,7 +121,8 @@ def _classify(error: Exception, address: str) -> tuple[Kind, str, str]:
         )  # fmt: skip
     if isinstance(error, exceptions.NotSupportedError):
         return "other", f"the server does not send parts of files ({said})", (
-            "use a server that supports ranges"
+            "use a server that supports ranges, such as nginx, or copy the split here by `zarrfeed "
+            "copy`"
         )  # fmt: skip
     return _connection_failure(error, said)
 
