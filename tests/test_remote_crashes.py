@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from remote_stores import (
     MIB,
     SEED,
     digest,
-    expect_nothing_left,
+    end_fetchers,
     fetchers,
     trained,
     write_samples,
@@ -55,7 +56,7 @@ def expected(store: Path) -> list[str]:
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "cache"
-    expect_nothing_left(tmp_path / "cache")
+    end_fetchers(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_what_a_crash_leaves_is_gone_on_with(
 def filled(url: str, cache: Path, expected: list[str]) -> Path:
     """A cache that holds the whole split, and that nobody uses."""
     assert trained(url, cache=cache) == expected
-    expect_nothing_left(cache)
+    end_fetchers(cache)
     return cache
 
 
@@ -273,7 +274,6 @@ def tables(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("blocks") if path.is_file()]
 
 
-@pytest.mark.chaos
 @pytest.mark.parametrize("hurt", ["cut short", "empty", "garbage", "removed", "ones"])
 def test_a_block_table_that_is_hurt_never_changes_a_batch(
     hurt: str, url: str, filled: Path, expected: list[str]
@@ -291,15 +291,9 @@ def test_a_block_table_that_is_hurt_never_changes_a_batch(
                 "ones": bytes([255]) * len(content),
             }[hurt]
         )
-    try:
-        found = trained(url, cache=filled)
-    except StoreError as error:
-        assert str(filled) in str(error)  # noqa: PT017  either is right
-    else:
-        assert found == expected
+    assert trained(url, cache=filled) == expected
 
 
-@pytest.mark.chaos
 @pytest.mark.parametrize("hurt", ["cut short", "removed", "wrong bytes", "longer"])
 def test_a_shard_of_the_cache_that_is_hurt_after_a_reboot_is_fetched_again(
     hurt: str, url: str, filled: Path, expected: list[str]
@@ -324,7 +318,6 @@ def test_a_shard_of_the_cache_that_is_hurt_after_a_reboot_is_fetched_again(
     assert trained(url, cache=filled) == expected
 
 
-@pytest.mark.chaos
 def test_nothing_is_fetched_again_after_a_reboot_if_all_is_right(
     url: str, filled: Path, proxy: FaultProxy, expected: list[str]
 ) -> None:
@@ -336,12 +329,9 @@ def test_nothing_is_fetched_again_after_a_reboot_if_all_is_right(
     assert fetched(proxy) == before
 
 
-@pytest.mark.chaos
 def test_a_cache_that_is_removed_in_use_ends_in_right_batches_or_one_error(
     url: str, cache: Path, proxy: FaultProxy, expected: list[str]
 ) -> None:
-    import shutil
-
     proxy.add(Rule("/c/", bytes_per_second=20 * MIB))
     found = []
     try:
@@ -356,12 +346,9 @@ def test_a_cache_that_is_removed_in_use_ends_in_right_batches_or_one_error(
     assert found == expected[: len(found)]
 
 
-@pytest.mark.chaos
 def test_a_split_that_is_replaced_on_the_server_is_another_mirror(
     url: str, filled: Path, store: Path, tmp_path: Path, web: WebServer, proxy: FaultProxy
 ) -> None:
-    import shutil
-
     other = tmp_path / "other"
     other.mkdir()
     write_samples(other, samples=20)

@@ -88,10 +88,11 @@ class Mirror:
         self.files = files_by_block(self.split)
         self.table: BlockTable | None = None
         self._open: OrderedDict[int, int] = OrderedDict()
+        restarted = read_about(folder).get("boot") != boot_id() or not boot_id()
         if self.files is not None:
             self._paths = list(shard_paths(self.split, self.files))
-            self.table = self._open_table(self.files)
-        if read_about(folder).get("boot") != boot_id() or not boot_id():
+            self.table = self._open_table(self.files, may_decode=not restarted)
+        if restarted:
             self._doubt_all()
         self._drop_leftovers()
         write_about(folder, found.url)
@@ -249,7 +250,7 @@ class Mirror:
             raise
         return descriptor
 
-    def _open_table(self, files: FileTable) -> BlockTable:
+    def _open_table(self, files: FileTable, *, may_decode: bool) -> BlockTable:
         """Open the table of blocks; make it anew if files are missing or of another size.
 
         Readers of a fetcher that was killed may still read the files of before. If their table is
@@ -267,8 +268,8 @@ class Mirror:
             lost = wrong & ((table.missing < blocks) | (table.indexed != 0))
             if lost.any():
                 self.unchecked = set(np.flatnonzero(~lost & (table.missing == 0)).tolist())
-                decodes = not table.evicts
-                if table.evict(np.arange(files.blocks)) and decodes:
+                may_decode = may_decode and not table.evicts
+                if table.evict(np.arange(files.blocks)) and may_decode:
                     time.sleep(DECODE_SECONDS)
                 table.indexed[:] = 0
         for file in np.flatnonzero(wrong | lost).tolist():
