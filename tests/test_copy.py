@@ -16,6 +16,7 @@ from folders import contents
 from packed import Packed, flipped, pack, write_originals
 from scripts import environment, wait_until
 from servers.fault_proxy import Rule
+from zarrfeed import open_split
 from zarrfeed.errors import ReadError, SourceError, StoreError
 from zarrfeed_convert import PairedFolders, convert, copy, verify
 
@@ -225,6 +226,9 @@ def test_a_download_goes_on_within_a_file(large, bucket, proxy, options, tmp_pat
     part = tmp_path / "b.zarr/train.partial/image/c/0/0/0/0.part"
     reached = part.stat().st_size
     assert reached > 1 << 20
+    for place in ("b.zarr", "b.zarr/train"):
+        with pytest.raises(StoreError, match=r"repeat the same .*`copy` .*unfinished-split"):
+            open_split(tmp_path / place)
     proxy.clear()
     proxy.requests.clear()
     copy(bucket.url("o.zarr"), tmp_path / "b.zarr", storage_options=options)

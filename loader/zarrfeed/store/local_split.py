@@ -158,12 +158,12 @@ def _what_is_there(folder: Path) -> str:
     if unfinished.exists():
         run, command = _unfinished_run(unfinished)
         todo = look_up("unfinished-split")
-        return f"its {run} is not finished: repeat the same `{command}` to continue it{todo}"
+        return f"its {run} is not finished: repeat the same {command} to continue it{todo}"
     for child in folder.iterdir() if folder.is_dir() else ():
         if child.name.endswith(PARTIAL):
             command = _unfinished_run(child)[1]
             todo = look_up("unfinished-split")
-            return f"no split is finished yet: repeat the same `{command}` to continue{todo}"
+            return f"no split is finished yet: repeat the same {command} to continue{todo}"
     if folder.exists():
         todo = f"`zarrfeed convert` packs folders{look_up('no-split')}"
         return f"needed a Zarr group, found no {METADATA}; {todo}"
@@ -181,10 +181,10 @@ def _what_is_there(folder: Path) -> str:
 
 
 def _unfinished_run(folder: Path) -> tuple[str, str]:
-    """Return what writes an unfinished split, and its command."""
+    """Return what writes an unfinished split, and the commands that may."""
     if PREDICTED in read_attributes(read_metadata(folder) or {}, str(folder)):
-        return "prediction", "zarrfeed predict"
-    return "conversion", "zarrfeed convert"
+        return "prediction", "`zarrfeed predict`"
+    return "run", "`zarrfeed convert`, `repack` or `copy`"
 
 
 def _nearest_store(folder: Path, split: str = "") -> Path | None:
