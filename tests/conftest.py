@@ -34,7 +34,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # Timings never decide a test: Hypothesis would fail an example that a busy machine slowed down.
-settings.register_profile("suite", deadline=None)
+# Half of its examples are enough for every day; `pytest --hypothesis-profile=thorough` tries more.
+settings.register_profile("suite", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("suite")
 
 # A small conversion waits for the disk longer than it works: it calls fsync some fifty times. In

@@ -6,14 +6,11 @@ It may return a context in which the page runs, such as a server.
 
 from __future__ import annotations
 
+import atexit
 import os
-import re
 import shutil
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +19,15 @@ import numpy as np
 import pytest
 
 from doc_drawings import write_coco, write_nnunet, write_scene, write_streets
+from servers.s3 import new_bucket, s3_server
 from zarrfeed_convert import PairedFolders, convert
 from zarrfeed_tools.cells import write_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from servers.s3 import Bucket
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared/data/camvid"
 # Height and width of the scene: 10000 takes minutes on a busy machine.
@@ -109,7 +109,7 @@ def cells_and_bucket(folder: Path) -> AbstractContextManager[None]:
     """Draw cells for a page that needs an S3 bucket ``datasets``, and credentials for it."""
     _require("moto", "obstore")
     cells(folder)
-    return _bucket(folder)
+    return _bucket()
 
 
 @contextmanager
@@ -130,32 +130,20 @@ def packed_cells_and_bucket(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _bucket(folder: Path) -> Iterator[None]:
+def _bucket() -> Iterator[None]:
     """Serve S3 on this machine while the page runs."""
-    log = folder / "moto.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-p", "0"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text("utf-8"))):
-            assert server.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < deadline, "moto did not start"
-            time.sleep(0.1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AWS_ENDPOINT_URL", found[0])
-            patch.setenv("AWS_ACCESS_KEY_ID", "key")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-            patch.setenv("AWS_ALLOW_HTTP", "true")
-            request = urllib.request.Request(f"{found[0]}/datasets", method="PUT")
-            urllib.request.urlopen(request, timeout=30).close()
-            yield
-    finally:
-        server.terminate()
-        server.wait(30)
+    with new_bucket(_s3(), "datasets") as bucket, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@cache
+def _s3() -> Bucket:
+    """Start one server for all pages."""
+    ends = ExitStack()
+    atexit.register(ends.close)
+    return ends.enter_context(s3_server())
 
 
 def _require(*packages: str) -> None:

@@ -50,8 +50,8 @@ with socket.socket(socket.AF_UNIX) as server:
     body = json.dumps(asked).encode()
     socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(body)
-    status = server.recv(1)
-sys.exit(status[0] if status else 70)
+    status = server.recv(2)
+sys.exit(int.from_bytes(status, "big", signed=True) if status else 70)
 """
 
 
@@ -135,10 +135,13 @@ class ForkedScript:
         self._keeper = keeper
 
     def wait(self, timeout: float) -> int | None:
-        """Return the script's status, None if the server has ended; or raise a `TimeoutError`."""
+        """Return the script's status, None if the server has ended; or raise a `TimeoutError`.
+
+        As for `subprocess.Popen`, the status is -9 if signal 9 has ended it.
+        """
         self._keeper.settimeout(timeout)
-        status = self._keeper.recv(1)
-        return status[0] if status else None
+        status = self._keeper.recv(2)
+        return int.from_bytes(status, "big", signed=True) if status else None
 
     def __enter__(self) -> ForkedScript:
         return self
@@ -256,7 +259,7 @@ def keep(script: int, asking: socket.socket) -> NoReturn:
             os.killpg(script, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(script, 0)[1])
     with suppress(OSError):
-        asking.sendall(bytes([status % 256]))
+        asking.sendall(status.to_bytes(2, "big", signed=True))
     os._exit(0)
 
 

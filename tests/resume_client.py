@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def main(
     store: str, folder: Path, kill_after: int, save_freq: str,
     batch_size: int = 4, rank: int = 0, world_size: int = 1,
 ) -> None:  # fmt: skip
+    warnings.filterwarnings("error", "Your input ran out")
     train = zarrfeed.ZarrSequence(
         store, batch_size, seed=3, workers=2, rank=rank, world_size=world_size
     )

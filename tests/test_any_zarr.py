@@ -26,7 +26,7 @@ PIXELS = traced_pixels(10)
 IDS = np.array([9, 0, 4, 4, 7])
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_chunks_of_any_shape_order_and_codec_are_read(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

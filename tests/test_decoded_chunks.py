@@ -64,7 +64,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(st.lists(st.tuples(*spans), max_size=6), st.integers(0, 9 * TILE_NBYTES))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_boxes_do_not_depend_on_what_is_kept(store, boxes, cache_nbytes):
     reader = BatchReader(open_split(store), ["image", "mask"], cache_nbytes=cache_nbytes)
     for box in boxes:

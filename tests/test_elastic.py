@@ -137,7 +137,7 @@ def real_draws(schedule: Schedule, epoch: int, batches: range) -> list[tuple[int
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(plans(), st.lists(PARTS, min_size=2, max_size=4))
 def test_each_place_of_an_epoch_comes_exactly_once_whoever_goes_on(
     plan: Schedule, parts: list[Part]

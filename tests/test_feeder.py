@@ -124,7 +124,7 @@ def ids(batch: Arrays) -> list[int]:
     return [int(sample) for sample in batch[0][:, 0]]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_batches_come_in_order_and_once_whatever_workers_finish_first(data: Any) -> None:
     depth = data.draw(st.integers(1, 9), "depth")

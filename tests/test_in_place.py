@@ -97,7 +97,7 @@ def arrays(draw: Any, shape: tuple[int, ...], zarr_format: int) -> dict[str, Any
     return options
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_box_of_any_array_is_that_of_numpy(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

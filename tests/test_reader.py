@@ -85,7 +85,7 @@ def test_every_layout_reads_equal_to_zarr_python(name: str, tmp_path: Path) -> N
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_grid_and_any_ids_read_equal_to_the_source(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
@@ -19,12 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinds import ids_of
+from scripts import environment, run_together
 from stores import traced_pixels, write_split
 from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
 from zarrfeed.order.resume_state import ResumeJournal, saved_schedule, state_of
 from zarrfeed.order.schedule import Schedule
 
+if TYPE_CHECKING:
+    from fork_server import ForkServers
+
+Servers: TypeAlias = "ForkServers | None"
 CLIENT = Path(__file__).with_name("resume_client.py")
 BATCHES = 6  # of 4, the last of 2: 22 samples
 
@@ -174,19 +176,25 @@ def test_a_journal_that_does_not_reach_says_nothing() -> None:
 # -- Keras --------------------------------------------------------------------------------------
 
 
-def train(backend: str, store: Path, folder: Path, kill_after: int, save_freq: str) -> int:
+def train(
+    backend: str, store: Path, folder: Path, kill_after: int, save_freq: str, servers: Servers
+) -> None:
     folder.mkdir(exist_ok=True)
-    path = os.pathsep.join(sys.path)
-    quiet = ["-W", "error:Your input ran out"]
-    return subprocess.run(
-        [sys.executable, *quiet, str(CLIENT), str(store), str(folder), str(kill_after), save_freq],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path},
-        timeout=120, check=False,
-    ).returncode  # fmt: skip
+    command = [str(CLIENT), str(store), str(folder), str(kill_after), save_freq]
+    run_together(
+        [command], [environment(KERAS_BACKEND=backend)],
+        folder=folder, servers=servers, status=-9 if kill_after else 0,
+    )  # fmt: skip
 
 
 def train_ranks(
-    backend: str, store: Path, run: Path, kill_after: int, batch_size: int, world_size: int
+    backend: str,
+    store: Path,
+    run: Path,
+    kill_after: int,
+    batch_size: int,
+    world_size: int,
+    servers: Servers,
 ) -> list[list[int]]:
     """Let every rank go on with the weights and the journal of the run before.
 
@@ -200,24 +208,15 @@ def train_ranks(
         folder.mkdir(parents=True)
         if (run / "backup").exists():
             shutil.copytree(run / "backup", folder / "backup")
-    environment = {
-        **os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path),
-    }  # fmt: skip
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(CLIENT), str(store), str(folder), str(kill_after), "1",
-             str(batch_size), str(rank), str(world_size)],
-            env=environment,
-        )
+    commands = [
+        [str(CLIENT), str(store), str(folder), str(kill_after), "1",
+         str(batch_size), str(rank), str(world_size)]
         for rank, folder in enumerate(folders)
     ]  # fmt: skip
-    try:
-        for process in started:
-            assert process.wait(timeout=240) == (-9 if kill_after else 0)
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    run_together(
+        commands, [environment(KERAS_BACKEND=backend)] * world_size,
+        folder=run, servers=servers, status=-9 if kill_after else 0,
+    )  # fmt: skip
     if kill_after:
         shutil.rmtree(run / "backup", ignore_errors=True)
         shutil.copytree(folders[-1] / "backup", run / "backup")
@@ -231,13 +230,13 @@ def lines(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
 def uninterrupted(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, imported: Servers
 ) -> tuple[str, Path, Path]:
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     store = write_split(folder / "s", traced_pixels(22))
-    assert train(request.param, store, folder / "whole", 0, "epoch") == 0
+    train(request.param, store, folder / "whole", 0, "epoch", imported)
     assert len(lines(folder / "whole")) == 3 * BATCHES
     return request.param, store, folder
 
@@ -246,7 +245,7 @@ def uninterrupted(
     ("save_freq", "kills"), [("1", [4, 1, 5]), ("4", [7, 6]), ("epoch", [8])], ids=str
 )
 def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weights(
-    uninterrupted: tuple[str, Path, Path], save_freq: str, kills: list[int]
+    uninterrupted: tuple[str, Path, Path], save_freq: str, kills: list[int], imported: Servers
 ) -> None:
     backend, store, folder = uninterrupted
     if backend != "tensorflow" and save_freq != "1":
@@ -255,8 +254,8 @@ def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weight
         kills = kills[:1]
     run = folder / f"save every {save_freq}"
     for kill in kills:
-        assert train(backend, store, run, kill, save_freq) == -9
-    assert train(backend, store, run, 0, save_freq) == 0
+        train(backend, store, run, kill, save_freq, imported)
+    train(backend, store, run, 0, save_freq, imported)
     expected = lines(folder / "whole")
     saved_every = BATCHES if save_freq == "epoch" else int(save_freq)
     told: list[str] = []
@@ -273,13 +272,15 @@ def test_training_that_was_killed_sees_every_batch_and_ends_with_the_same_weight
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.soak
-def test_two_processes_that_were_killed_are_followed_by_three_and_by_one(tmp_path: Path) -> None:
+def test_two_processes_that_were_killed_are_followed_by_three_and_by_one(
+    tmp_path: Path, imported: Servers
+) -> None:
     """Within one epoch of 22 samples: 4 by two ranks, 6 by three, and the rest by one."""
     store = write_split(tmp_path / "s", traced_pixels(22))
     run = tmp_path / "run"
-    steps = train_ranks("torch", store, run, 1, batch_size=2, world_size=2)
-    steps += train_ranks("torch", store, run, 1, batch_size=2, world_size=3)
-    steps += train_ranks("torch", store, run, 0, batch_size=7, world_size=1)
+    steps = train_ranks("torch", store, run, 1, batch_size=2, world_size=2, servers=imported)
+    steps += train_ranks("torch", store, run, 1, batch_size=2, world_size=3, servers=imported)
+    steps += train_ranks("torch", store, run, 0, batch_size=7, world_size=1, servers=imported)
     sizes = [4, 6, 7, 5, *[7, 7, 7, 1] * 2]  # of three epochs
     assert [len(step) for step in steps] == sizes
     for epoch in (steps[:4], steps[4:8], steps[8:]):

@@ -165,7 +165,7 @@ class WorkersAndTheirLedger(RuleBasedStateMachine):
 
 
 TestWorkersAndTheirLedger = WorkersAndTheirLedger.TestCase
-TestWorkersAndTheirLedger.settings = settings(max_examples=60, stateful_step_count=40)
+TestWorkersAndTheirLedger.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 @pytest.fixture

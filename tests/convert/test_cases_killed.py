@@ -44,7 +44,7 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch,
     convert(source, "before.zarr", split="s", tile=(4, 4), classes=3, shard_size=150, workers=1)
     assert kills_until_done(how, 10_000, 1) == 0
     (tmp_path / "o.zarr").rename(tmp_path / "expected.zarr")
-    kills = kills_until_done(how, 3, 13)
+    kills = kills_until_done(how, 3, 19)
     assert kills > 2
     assert contents(tmp_path / "o.zarr") == contents(tmp_path / "expected.zarr")
     assert verify("o.zarr", workers=1).ok

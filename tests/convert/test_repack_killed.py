@@ -73,7 +73,7 @@ left = 10_000
 assert child(count) == 0
 total = 10_000 - int(Path("left").read_text())
 tail = 45 if split == "train" else 20  # the old split is removed at the very end
-stops = sorted({*range(total - tail, total), *range(0, total, 12)})
+stops = sorted({*range(total - tail, total), *range(0, total, 20)})
 for stop in stops:
     fresh()
     left = stop

@@ -130,7 +130,7 @@ def decoded(packed, keys):
     return same
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_flipped_bit_that_changes_what_is_recorded_is_found(healthy, data):
     packed = healthy["raw"]
@@ -153,7 +153,7 @@ def test_any_flipped_bit_that_changes_what_is_recorded_is_found(healthy, data):
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_damaged_descriptions_are_problems_not_crashes(healthy, data):
     packed = healthy["zstd"]

@@ -110,7 +110,7 @@ def test_what_was_packed_passes(healthy, codec):
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_of_a_shard_is_found_and_laid_to_it(healthy, codec, data):
     packed = healthy[codec]
@@ -140,7 +140,7 @@ def same_tile(array, row, before):
         return False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_that_changes_what_is_recorded_is_found(healthy, data):
     packed = healthy["raw"]
@@ -160,7 +160,7 @@ def test_any_flipped_bit_that_changes_what_is_recorded_is_found(healthy, data):
     assert not {problem.kind for problem in found.problems} & {"sample-damaged", "sample-changed"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_damaged_descriptions_are_problems_not_crashes(healthy, data):
     packed = healthy["lz4"]

@@ -147,12 +147,12 @@ def _client(server: Bucket) -> Any:
 
 
 @contextmanager
-def new_bucket(server: Bucket) -> Iterator[Bucket]:
-    """Make a bucket, and delete it with all that it holds."""
+def new_bucket(server: Bucket, name: str | None = None) -> Iterator[Bucket]:
+    """Make a bucket, by default of a new name, and delete it with all that it holds."""
     import obstore
 
     client = _client(server)
-    bucket = replace(server, name=f"bucket-{uuid.uuid4().hex}")
+    bucket = replace(server, name=name or f"bucket-{uuid.uuid4().hex}")
     client.create_bucket(Bucket=bucket.name)
     try:
         yield bucket

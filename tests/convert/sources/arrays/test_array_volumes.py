@@ -168,7 +168,7 @@ def test_one_volume_per_file(tmp_path):
 
 
 @given(data=st.data(), spatial=st.sampled_from(["HW", "DHW"]), channels=st.booleans())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_law_a_sample_is_the_same_whatever_the_order_of_its_axes(data, spatial, channels):
     natural = "N" + spatial + "C" * channels
     inner = data.draw(st.sampled_from(sorted(permutations(natural[1:]))))

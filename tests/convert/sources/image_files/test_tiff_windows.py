@@ -65,7 +65,7 @@ def window_of(draw, size):
                  for (start, stop), side in zip(ends, size, strict=True))  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None,
+@settings(max_examples=100, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(drawn=stored(), data=st.data())
 def test_a_window_is_that_part_of_the_whole_image(tmp_path, drawn, data):

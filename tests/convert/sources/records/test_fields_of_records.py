@@ -348,7 +348,7 @@ def test_a_depth_map_of_records_trains(kind):
         assert len(model.fit(seq, epochs=2, verbose=0).history["loss"]) == 2
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from(FORMATS),
     values=st.lists(st.integers(1, 250), min_size=1, max_size=12, unique=True),

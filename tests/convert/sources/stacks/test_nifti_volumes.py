@@ -209,7 +209,7 @@ def test_ids_beyond_eight_bits_in_a_later_part_are_kept(monkeypatch):
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_law_a_window_is_that_part_of_the_volume(data):
     cases = pytest.importorskip("zarrfeed_convert.sources.stacks.volume_cases")
     shape = tuple(data.draw(st.integers(1, 6)) for _ in range(3))
