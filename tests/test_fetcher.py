@@ -230,6 +230,29 @@ def test_a_limit_holds_and_holes_take_no_space(run: Any) -> None:
     run(test, limit=3 * MIB)
 
 
+def test_an_object_that_is_replaced_is_told_where_no_hash_tells(
+    tmp_path: Path, dataset: Path
+) -> None:
+    served = tmp_path / "a.zarr"
+    shutil.copytree(dataset, served)
+
+    async def test() -> None:
+        fetching = Fetching(tmp_path / "cache", served, limit=2 * MIB)
+        await fetching.open()
+        path = served / "train" / fetching.mirror.key_of(0)
+        await fetching.downloads.require("a", fetching.mirror, np.array([0]))
+        await fetching.downloads.require("a", fetching.mirror, np.array([1]))
+        assert not fetching.mirror.warnings
+        path.write_bytes(path.read_bytes()[::-1])
+        for block in (2, 3):
+            await fetching.downloads.require("a", fetching.mirror, np.array([block]))
+        [warning] = fetching.mirror.warnings
+        assert "its ETag has changed" in warning
+        assert fetching.mirror.key_of(0) in warning
+
+    asyncio.run(test())
+
+
 def test_more_than_the_limit_at_once_is_an_error(run: Any) -> None:
     async def test(fetching: Fetching) -> None:
         with pytest.raises(ReadError, match=r"needed .* bytes at the same time"):

@@ -303,6 +303,8 @@ class Downloads:
                     f"{known.nbytes:,}: the object was replaced; open the split again"
                     f"{look_up('replaced-split')}"
                 )
+            if self.plan.limit is not None:  # no file is whole, and verified, for long
+                mirror.notice_tag(file, known.etag)
             mirror.write(file, at, part)
             at += len(part)
             self.counters["bytes"] += len(part)

@@ -83,6 +83,7 @@ class Mirror:
         self.clients: set[object] = set()
         self.warnings: list[str] = []
         self.unchecked: set[int] = set()
+        self._tags: dict[int, str] = {}
         self.decoded_until = 0.0
         self.split = open_local_split(folder, mirror=True)
         self.files = files_by_block(self.split)
@@ -213,6 +214,20 @@ class Mirror:
             f"{self.url}/{self.key_of(file)}: came with wrong bytes (their xxh3_64 differs): what "
             f"was read of {field!r} of samples {shard * rows} to {last} until now may be damaged"
         )
+
+    def notice_tag(self, file: int, etag: str | None) -> None:
+        """Warn if the tag of a file's object is no longer the one that came first.
+
+        It may have been replaced by bytes that nothing verifies. That is no error, because some
+        servers have a tag per replica.
+        """
+        if etag is not None and self._tags.setdefault(file, etag) != etag:
+            self._tags[file] = etag
+            self.warnings.append(
+                f"{self.url}/{self.key_of(file)}: its ETag has changed since it was first read. If "
+                f"it was replaced, samples of both are mixed: compare it with `zarrfeed verify "
+                f"{self.url}`"
+            )
 
     def close(self) -> None:
         """Close the files."""
