@@ -27,8 +27,9 @@ from zarrfeed.feed.fetching.clients import Clients
 from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
 from zarrfeed.feed.fetching.mirror import Mirror
-from zarrfeed.feed.fetching.mirror_folder import find_split, make_folder
+from zarrfeed.feed.fetching.mirror_folder import find_split, journal_of, make_folder
 from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
+from zarrfeed.feed.fetching.whole_files import WholeFiles
 from zarrfeed.order.schedule import Schedule
 from zarrfeed.store.mirror import messages
 from zarrfeed.store.mirror.block_table import WHOLE, WRONG
@@ -356,6 +357,41 @@ def test_a_file_that_is_removed_in_use_is_never_one_of_zeros(run: Any) -> None:
         assert not path.exists()
 
     run(test)
+
+
+@pytest.mark.parametrize("how", ["nothing", *LOSSES, "other bytes", "no journal"])
+def test_arrays_that_are_fetched_whole_are_compared_with_what_came(
+    run: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    restarts = how in {"nothing", "other bytes"}
+
+    async def fetch(fetching: Fetching) -> int:
+        space = CacheSpace(fetching.cache, fetching.downloads.plan)
+        await WholeFiles(fetching.downloads, space).fetch(fetching.mirror, "channel_sums")
+        return fetching.downloads.counters["requests"]
+
+    async def first(fetching: Fetching) -> None:
+        assert await fetch(fetching) == 1
+        assert await fetch(fetching) == 1
+        [path] = (fetching.mirror.folder / key for key in fetching.mirror.keys_of("channel_sums"))
+        if how == "other bytes":
+            path.write_bytes(bytes(path.stat().st_size))
+        elif how == "no journal":
+            journal_of(fetching.mirror.folder, "channel_sums").unlink()
+        elif how != "nothing":
+            lose(path, how)
+
+    async def again(fetching: Fetching) -> None:
+        assert await fetch(fetching) == (how != "nothing")
+        [key] = fetching.mirror.keys_of("channel_sums")
+        here, there = fetching.mirror.folder / key, fetching.dataset / "train" / key
+        assert here.read_bytes() == there.read_bytes()
+
+    run(first)
+    if restarts:
+        for module in ("mirror", "whole_files"):
+            monkeypatch.setattr(f"zarrfeed.feed.fetching.{module}.boot_id", lambda: "another start")
+    run(again)
 
 
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, dataset: Path) -> None:

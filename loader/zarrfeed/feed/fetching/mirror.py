@@ -17,9 +17,9 @@ import xxhash
 from zarrfeed.errors import StoreError
 from zarrfeed.feed.fetching.holes import punch
 from zarrfeed.feed.fetching.mirror_folder import (
+    METADATA_NAMES,
     boot_id,
     files_of,
-    marker_of,
     read_about,
     shard_paths,
     write_about,
@@ -115,9 +115,10 @@ class Mirror:
         return self._paths[file].relative_to(self.folder).as_posix()
 
     def keys_of(self, array: str) -> list[str]:
-        """Return the keys of all files that an array has, or may have."""
+        """Return the keys of all files that an array has, or may have, except its metadata."""
         if self.listing is not None:
-            return [one.key for one in self.listing if one.key.startswith(f"{array}/")]
+            keys = [one.key for one in self.listing if one.key.startswith(f"{array}/")]
+            return [key for key in keys if key.rpartition("/")[2] not in METADATA_NAMES]
         return [f"{array}/{name}" for name in files_of(self.split.layouts[array])]
 
     def index_of(self, file: int) -> tuple[int, int]:
@@ -297,8 +298,6 @@ class Mirror:
 
     def _doubt_all(self) -> None:
         """Take what was written before this machine was started again as absent, until checked."""
-        for marker in table_path(self.folder).parent.glob(marker_of(self.folder, "*").name):
-            marker.unlink()
         if self.files is None or self.table is None:
             return
         complete = np.flatnonzero(self.table.missing == 0).tolist()

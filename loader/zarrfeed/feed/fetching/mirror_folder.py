@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from zarrfeed.store.split import Split
 
 ABOUT = "files.json"
-_METADATA = frozenset([METADATA, ".zgroup", ".zarray", ".zattrs", ".zmetadata"])
+METADATA_NAMES = frozenset([METADATA, ".zgroup", ".zarray", ".zattrs", ".zmetadata"])
 _MOST_NBYTES = 1 << 30  # of all metadata together
 _AT_ONCE = 16
 _numbers = count()
@@ -118,10 +118,10 @@ async def find_split(url: str, near: Sequence[ObjectStore]) -> FoundSplit:
     listing = None
     names, packed = _names_of(root, url)
     if names is None:
-        if root is None and not _METADATA & {*(await asyncio.to_thread(store.entries))[1]}:
+        if root is None and not METADATA_NAMES & {*(await asyncio.to_thread(store.entries))[1]}:
             raise StoreError(f"{url}: {await asyncio.to_thread(what_is_there, near)}")
         listing = await asyncio.to_thread(lambda: tuple(store.list()))
-        keys = [one.key for one in listing if one.key.rpartition("/")[2] in _METADATA]
+        keys = [one.key for one in listing if one.key.rpartition("/")[2] in METADATA_NAMES]
         contents |= await _all(store, keys)
     else:
         keys = [f"{name}/{METADATA}" for name in names]
@@ -283,8 +283,8 @@ def files_of(layout: ArrayLayout) -> Iterator[str]:
     return (layout.file_name(place) for place in product(*extents))
 
 
-def marker_of(split: Path, array: str) -> Path:
-    """Return the path of the file that says that all files of an array are there."""
+def journal_of(split: Path, array: str) -> Path:
+    """Return the path of the file that says which files of an array were fetched."""
     return table_path(split).with_name(f"whole-{quote(array, safe='')}")
 
 

@@ -1,12 +1,24 @@
-"""Fetch arrays as a whole: small ones, and those that other programs wrote."""
+"""Fetch arrays as a whole: small ones, and those that other programs wrote.
+
+Each has a journal in its mirror, one line of JSON per file::
+
+    [start of this machine, key, size in bytes, xxh3_64]        size -1: there is no such object
+
+What it says is compared when the array is first needed: sizes always, hashes if this machine was
+started again, because the bytes may never have reached the disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+import xxhash
 
 from zarrfeed.errors import StoreError
-from zarrfeed.feed.fetching.mirror_folder import is_plain, marker_of
+from zarrfeed.feed.fetching.mirror_folder import boot_id, is_plain, journal_of
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.objects.errors import ObjectError
 
@@ -18,6 +30,15 @@ if TYPE_CHECKING:
     from zarrfeed.feed.fetching.mirror import Mirror
 
 _AT_ONCE = 16  # files of an array
+
+
+class _Kept(NamedTuple):
+    """A line of a journal."""
+
+    boot: str
+    key: str
+    nbytes: int
+    digest: int
 
 
 class WholeFiles:
@@ -34,7 +55,9 @@ class WholeFiles:
     def __init__(self, downloads: Downloads, space: CacheSpace) -> None:
         self._downloads = downloads
         self._space = space
-        self._coming: dict[Path, asyncio.Task[None]] = {}  # by the marker of the array
+        self._coming: dict[Path, asyncio.Task[None]] = {}  # by the journal of the array
+        self._complete: set[Path] = set()
+        self._boot = boot_id()
 
     async def fetch(self, mirror: Mirror, array: str) -> None:
         """Wait until all files of an array are there.
@@ -48,37 +71,83 @@ class WholeFiles:
         """
         if not is_plain(array) or array not in {*mirror.split.layouts, *mirror.split.unfit}:
             raise ValueError(f"no array {array!r}")
-        marker = marker_of(mirror.folder, array)
-        if marker.exists():
+        journal = journal_of(mirror.folder, array)
+        if journal in self._complete:
             return
-        task = self._coming.get(marker)
+        task = self._coming.get(journal)
         if task is None:
-            fetching = self._fetch_all(mirror, array, marker)
-            task = self._coming[marker] = asyncio.get_running_loop().create_task(fetching)
-            task.add_done_callback(lambda _: self._coming.pop(marker, None))
+            fetching = self._fetch_all(mirror, array, journal)
+            task = self._coming[journal] = asyncio.get_running_loop().create_task(fetching)
+            task.add_done_callback(lambda _: self._coming.pop(journal, None))
         await asyncio.shield(task)
 
-    async def _fetch_all(self, mirror: Mirror, array: str, marker: Path) -> None:
-        lanes = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._fetch(mirror, key, lanes) for key in mirror.keys_of(array)))
-        marker.touch()
+    async def _fetch_all(self, mirror: Mirror, array: str, journal: Path) -> None:
+        lanes, kept, keys = (
+            asyncio.Semaphore(_AT_ONCE),
+            _read_journal(journal),
+            mirror.keys_of(array),
+        )
+        with journal.open("a", buffering=1, encoding="utf-8") as lines:
+            lines.write("\n")  # who was killed may have left half a line
+            await asyncio.gather(
+                *(self._keep(mirror, key, kept.get(key), lines, lanes) for key in keys)
+            )
+        self._complete.add(journal)
 
-    async def _fetch(self, mirror: Mirror, key: str, lanes: asyncio.Semaphore) -> None:
-        """Fetch a file unless it is there; one that Zarr allows to be missing may be."""
+    async def _keep(
+        self, mirror: Mirror, key: str, kept: _Kept | None, lines: TextIO, lanes: asyncio.Semaphore
+    ) -> None:
+        """Fetch a file unless it is there, as the journal says, and write that into it."""
         path = mirror.folder / key
         if not is_plain(key):
             raise StoreError(f"{mirror.url}: needed names of files, found {key!r:.99}")
-        if path.exists():
-            return
+        known = bool(self._boot) and kept is not None and kept.boot == self._boot
         async with lanes:
-            try:
-                found = await mirror.store.read_async(key)
-            except ObjectError as error:
-                if error.kind == "missing" and not mirror.split.packed and mirror.listing is None:
-                    return
-                raise
-            self._downloads.counters["bytes"] += found.of.nbytes
-            self._downloads.counters["requests"] += 1
-            self._space.make_way(found.of.nbytes)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, found.data)
+            if kept is None or not (
+                _has_size(path, kept.nbytes)
+                and (known or await asyncio.to_thread(_has_digest, path, kept))
+            ):
+                kept = await self._fetch(mirror, key, path)
+            elif known:
+                return
+        if not lines.closed:  # as it is when another file could not be fetched
+            lines.write(json.dumps(kept._replace(boot=self._boot)) + "\n")
+
+    async def _fetch(self, mirror: Mirror, key: str, path: Path) -> _Kept:
+        """Fetch a file; one that Zarr allows to be missing may be."""
+        try:
+            found = await mirror.store.read_async(key)
+        except ObjectError as error:
+            if error.kind == "missing" and not mirror.split.packed and mirror.listing is None:
+                path.unlink(missing_ok=True)
+                return _Kept(self._boot, key, -1, 0)
+            raise
+        self._downloads.counters["bytes"] += found.of.nbytes
+        self._downloads.counters["requests"] += 1
+        self._space.make_way(found.of.nbytes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, found.data)
+        return _Kept(self._boot, key, found.of.nbytes, xxhash.xxh3_64_intdigest(found.data))
+
+
+def _read_journal(path: Path) -> dict[str, _Kept]:
+    """Return the last line about each file; lines that make no sense are left out."""
+    kept: dict[str, _Kept] = {}
+    with suppress(OSError):
+        for line in path.read_text("utf-8", "replace").splitlines():
+            with suppress(ValueError, TypeError, RecursionError):
+                boot, key, nbytes, digest = json.loads(line)
+                kept[str(key)] = _Kept(str(boot), str(key), int(nbytes), int(digest))
+    return kept
+
+
+def _has_size(path: Path, nbytes: int) -> bool:
+    """Return whether a file has a size; -1 if there should be none."""
+    try:
+        return path.stat().st_size == nbytes
+    except OSError:
+        return nbytes == -1
+
+
+def _has_digest(path: Path, kept: _Kept) -> bool:
+    return kept.nbytes == -1 or xxhash.xxh3_64_intdigest(path.read_bytes()) == kept.digest
