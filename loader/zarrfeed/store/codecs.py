@@ -86,9 +86,9 @@ def block_decoder(compressor: Compressor) -> Callable[[memoryview, memoryview], 
     numcodecs is imported only now: that takes a tenth of a second.
     """
     if compressor == "blosc":
-        from numcodecs import blosc
+        import numcodecs.blosc
 
-        blosc.use_threads = False  # workers already run in parallel
+        numcodecs.blosc.use_threads = False  # workers already run in parallel
     decode: Callable[[memoryview, memoryview], object]
     decode = import_module(f"numcodecs.{compressor}").decompress
     return decode

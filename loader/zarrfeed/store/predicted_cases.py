@@ -46,13 +46,14 @@ def open_predicted(
         There is no such split, or there are several.
     """
     # Splits of a remote dataset are looked for first: all else lists its objects.
-    splits = () if remote_url(path) is None else splits_below(path, remote)
+    is_local = remote_url(path) is None
+    splits = None if is_local else splits_below(path, remote)
     if not splits:
         located = locate(path, remote)
         split = open_in_place(located, axes, fields)
         if split is not None:
             return split
-        splits = splits_below(path, remote) if located.url is None else ()
+        splits = splits_below(path, remote) if is_local else None
         if not splits:
             return open_located(located)
     if len(splits) > 1:

@@ -1,26 +1,23 @@
-"""Downloads blocks, those that somebody waits for first, and writes each as it arrives.
-
-A request asks for neighbouring blocks of a file. It goes through memory a megabyte at a time.
-"""
+"""Downloads blocks, those that somebody waits for first, and verifies complete files."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
-import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrfeed.errors import ReadError, ZarrfeedError, look_up
 from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
+from zarrfeed.feed.fetching.block_request import BlockRequest
+from zarrfeed.feed.fetching.open_mirrors import OpenMirrors
 from zarrfeed.store.mirror.block_table import UNKNOWN, WRONG
 from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
-from zarrfeed.store.objects.errors import ObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Hashable
@@ -36,24 +33,9 @@ LANES = 16  # requests at the same time; those that somebody waits for do not wa
 _MOST_BLOCKS = (16 << 20) // BLOCK_NBYTES  # of a request
 _ALONE_BLOCKS = (1 << 20) // BLOCK_NBYTES  # of a request while somebody waits for others
 _ORDERED_BLOCKS = (512 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
-_PAUSES = (1.0, 2.0, 4.0)  # seconds before a server that is overloaded is asked again
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 1.0  # until something goes that the plan would keep
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@dataclass(slots=True)
-class _Request:
-    """Blocks of a file, from `reached` on; those before are there."""
-
-    mirror: Mirror
-    file: int
-    reached: int
-    stop: int
-
-    @property
-    def left(self) -> range:
-        return range(self.reached, self.stop)
 
 
 class Downloads:
@@ -68,27 +50,24 @@ class Downloads:
 
     Attributes
     ----------
-    mirrors
-        All mirrors, in the order of their first blocks.
     counters
         Numbers of requests, of bytes fetched, and so on.
     """
 
     def __init__(self, plan: FetchPlan) -> None:
         self.plan = plan
-        self.mirrors: list[Mirror] = []
+        self._mirrors = OpenMirrors()
         self.counters: Counter[str] = Counter()
         self._urgent, self._ahead = BlockQueue(), BlockQueue()
         self._running = {True: 0, False: 0}  # by whether somebody waits
         self._waiters: dict[int, list[Waiter]] = {}
         self._waiting = 0
         self._changed = asyncio.Event()
-        self._wrong: Counter[tuple[int, int]] = Counter()
+        self._wrong: Counter[tuple[Mirror, int]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._freeing: set[asyncio.Task[None]] = set()
-        self._checks: dict[tuple[int, int], asyncio.Task[bool]] = {}
-        self._rest: deque[tuple[int, int]] = deque()  # files of which some block was needed
-        self._touched: set[tuple[int, int]] = set()
+        self._checks: dict[tuple[Mirror, int], asyncio.Task[bool]] = {}
+        self._rest: deque[tuple[Mirror, int]] = deque()  # files of which some block was needed
+        self._touched: set[tuple[Mirror, int]] = set()
 
     def add(self, mirror: Mirror) -> None:
         """Add a mirror, with the blocks that it has."""
@@ -96,7 +75,7 @@ class Downloads:
             blocks = np.arange(mirror.files.blocks)
             present = mirror.table.present(blocks)
             mirror.first = self.plan.add_blocks(mirror.files.nbytes_of(blocks), present)
-            self.mirrors.append(mirror)
+            self._mirrors.add(mirror)
 
     async def require(self, name: Hashable, mirror: Mirror, local: NDArray[np.int64]) -> None:
         """Wait until blocks of a mirror are there, all at the same time.
@@ -166,8 +145,8 @@ class Downloads:
 
     def carry_out(self, fetch: Fetch, queue: BlockQueue | None = None) -> None:
         """Let blocks go, and queue others."""
-        for mirror, local in self._by_mirror(fetch.evicted):
-            self._evict(mirror, local)
+        for mirror, local in self._mirrors.by_mirror(fetch.evicted):
+            self._mirrors.evict(mirror, local)
             self.counters["evicted"] += local.size
         (self._ahead if queue is None else queue).add(fetch.blocks.tolist())
 
@@ -184,10 +163,6 @@ class Downloads:
         for waiters in self._waiters.values():
             for waiter in waiters:
                 waiter.failed(error)
-
-    def mirror_of(self, block: int) -> Mirror:
-        """Return the mirror that has a block."""
-        return next(m for m in reversed(self.mirrors) if m.first <= block)
 
     def _ordered_in_time(self, blocks: NDArray[np.int64]) -> bool:
         """Order what the plan says until blocks are needed, so that what it spares stays.
@@ -224,13 +199,12 @@ class Downloads:
     def _rest_of_files(self, most: int) -> Fetch | None:
         """Return blocks that are missing of files that were begun, so that they can be verified."""
         while self._rest:
-            number, file = self._rest[0]
-            mirror = self.mirrors[number]
+            mirror, file = self._rest[0]
             assert mirror.files is not None
             blocks = mirror.files.blocks_of(file)
             first = mirror.first
             fetch = None
-            if mirror.clients and not self._wrong[number, file]:
+            if mirror.clients and not self._wrong[mirror, file]:
                 fetch = self.plan.rest_of(first + blocks.start, first + blocks.stop, most)
             if fetch is not None:
                 return fetch
@@ -240,7 +214,7 @@ class Downloads:
     def _begin(self, queue: BlockQueue, *, urgent: bool) -> None:
         # Nobody waits for what others need later.
         alone = _ALONE_BLOCKS if self._waiting else None
-        blocks = queue.take(self._file_around, _MOST_BLOCKS, alone=alone)
+        blocks = queue.take(self._mirrors.file_around, _MOST_BLOCKS, alone=alone)
         self._running[urgent] += 1
         self._run(self._download(blocks, urgent=urgent))
 
@@ -249,21 +223,18 @@ class Downloads:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _file_around(self, block: int) -> range:
-        mirror = self.mirror_of(block)
-        assert mirror.files is not None
-        file = mirror.files.place_of(block - mirror.first).file
-        local = mirror.files.blocks_of(file)
-        return range(local.start + mirror.first, local.stop + mirror.first)
-
     async def _download(self, blocks: range, *, urgent: bool) -> None:
-        mirror = self.mirror_of(blocks.start)
+        mirror = self._mirrors.of(blocks.start)
         assert mirror.files is not None
-        file = mirror.files.place_of(blocks.start - mirror.first).file
-        request = _Request(mirror, file, blocks.start - mirror.first, blocks.stop - mirror.first)
+        local = range(blocks.start - mirror.first, blocks.stop - mirror.first)
+        file = mirror.files.place_of(local.start).file
+        request = BlockRequest(mirror, file, local.start, local.stop)
         try:
             if file not in mirror.unchecked or not await self._was_kept(mirror, file):
-                await self._patiently(request)
+                await self._mirrors.freed()
+                arrived = partial(self._arrive, mirror, file)
+                limited = self.plan.limit is not None
+                await request.fetch(arrived, self.counters, limited=limited)
         except ZarrfeedError as error:
             self._fail(mirror, request.left, error)
         except OSError as error:
@@ -273,47 +244,6 @@ class Downloads:
             self._changed.set()
             self.pump()
 
-    async def _patiently(self, request: _Request) -> None:
-        """Download what is left, and wait for a server that is overloaded."""
-        for pause in _PAUSES:
-            try:
-                return await self._stream(request)
-            except ObjectError as error:
-                if error.kind != "throttled":
-                    raise
-            await asyncio.sleep(pause)
-        return await self._stream(request)
-
-    async def _stream(self, request: _Request) -> None:
-        """Download what is left, block by block."""
-        mirror, file = request.mirror, request.file
-        files = mirror.files
-        assert files is not None
-        first = files.blocks_of(file).start
-        at, total = (request.reached - first) * BLOCK_NBYTES, int(files.nbytes[file])
-        end = min((request.stop - first) * BLOCK_NBYTES, total)
-        key = mirror.key_of(file)
-        while self._freeing:  # what has gone is decoded until then, and takes space
-            await asyncio.wait(self._freeing)
-        self.counters["requests"] += 1
-        async for known, part in mirror.store.parts(key, at, end):
-            if known.nbytes != total:
-                raise ReadError(
-                    f"{mirror.url}/{key}: needed {total:,} bytes, as the split says, found "
-                    f"{known.nbytes:,}: the object was replaced; open the split again"
-                    f"{look_up('replaced-split')}"
-                )
-            if self.plan.limit is not None:  # no file is whole, and verified, for long
-                mirror.notice_tag(file, known.etag)
-            mirror.write(file, at, part)
-            at += len(part)
-            self.counters["bytes"] += len(part)
-            now = request.stop if at == end else first + at // BLOCK_NBYTES
-            if now > request.reached:
-                arrived = range(request.reached, now)
-                request.reached = now
-                self._arrive(mirror, file, arrived)
-
     def _arrive(self, mirror: Mirror, file: int, local: range, *, verified: bool = False) -> None:
         assert mirror.table is not None
         mirror.table.arrive(file, local)
@@ -321,7 +251,7 @@ class Downloads:
         for block in range(local.start + mirror.first, local.stop + mirror.first):
             for waiter in self._waiters.pop(block, ()):
                 waiter.arrived()
-        name = self.mirrors.index(mirror), file
+        name = mirror, file
         if name not in self._touched:
             self._touched.add(name)
             self._rest.append(name)
@@ -388,7 +318,7 @@ class Downloads:
 
     async def _was_kept(self, mirror: Mirror, file: int) -> bool:
         """Return whether a file is as before this machine was started again; then it is there."""
-        name = self.mirrors.index(mirror), file
+        name = mirror, file
         check = self._checks.get(name)
         if check is None:
             hashing = asyncio.to_thread(mirror.digest_is_right, file)
@@ -415,7 +345,7 @@ class Downloads:
             mirror.mark_whole(file)
             self.counters["verified"] += 1
             return
-        name = self.mirrors.index(mirror), file
+        name = mirror, file
         self._wrong[name] += 1
         blocks = np.array(mirror.files.blocks_of(file))
         self._forget(mirror, blocks)
@@ -431,28 +361,5 @@ class Downloads:
 
     def _forget(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
         """Let damaged blocks go, before anybody else can read them."""
-        self._evict(mirror, local)
+        self._mirrors.evict(mirror, local)
         self.plan.gone(local + mirror.first)
-
-    def _evict(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
-        mirror.evict(local)
-        wait = mirror.decoded_until - time.monotonic()
-        if wait <= 0:
-            mirror.free(local)
-            return
-        task = asyncio.get_running_loop().create_task(self._free(wait, mirror, local))
-        self._freeing.add(task)
-        task.add_done_callback(self._freeing.discard)
-
-    async def _free(self, wait: float, mirror: Mirror, local: NDArray[np.int64]) -> None:
-        await asyncio.sleep(wait)
-        mirror.free(local)
-
-    def _by_mirror(self, blocks: NDArray[np.int64]) -> list[tuple[Mirror, NDArray[np.int64]]]:
-        if not blocks.size:
-            return []
-        number = np.searchsorted([m.first for m in self.mirrors], blocks, side="right") - 1
-        return [
-            (self.mirrors[each], blocks[number == each] - self.mirrors[each].first)
-            for each in np.unique(number).tolist()
-        ]

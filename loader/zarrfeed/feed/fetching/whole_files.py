@@ -82,15 +82,14 @@ class WholeFiles:
         await asyncio.shield(task)
 
     async def _fetch_all(self, mirror: Mirror, array: str, journal: Path) -> None:
-        lanes, kept, keys = (
-            asyncio.Semaphore(_AT_ONCE),
-            _read_journal(journal),
-            mirror.keys_of(array),
-        )
+        lanes, kept = asyncio.Semaphore(_AT_ONCE), _read_journal(journal)
         with journal.open("a", buffering=1, encoding="utf-8") as lines:
             lines.write("\n")  # who was killed may have left half a line
             await asyncio.gather(
-                *(self._keep(mirror, key, kept.get(key), lines, lanes) for key in keys)
+                *(
+                    self._keep(mirror, key, kept.get(key), lines, lanes)
+                    for key in mirror.keys_of(array)
+                )
             )
         self._complete.add(journal)
 
