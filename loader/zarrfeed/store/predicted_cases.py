@@ -47,13 +47,13 @@ def open_predicted(
     """
     # Splits of a remote dataset are looked for first: all else lists its objects.
     is_local = remote_url(path) is None
-    splits = None if is_local else splits_below(path, remote)
+    splits = [] if is_local else list(splits_below(path, remote))
     if not splits:
         located = locate(path, remote)
         split = open_in_place(located, axes, fields)
         if split is not None:
             return split
-        splits = splits_below(path, remote) if is_local else None
+        splits = list(splits_below(path, remote)) if is_local else []
         if not splits:
             return open_located(located)
     if len(splits) > 1:
