@@ -14,6 +14,8 @@ from ome_images import write_ome
 from store_trials import MUTATIONS
 from zarrfeed import FrontEnd, RandomPatches, ReadError, StoreError, open_cases
 from zarrfeed.store.in_place.opening import open_in_place
+from zarrfeed.store.located import locate
+from zarrfeed.store.mirror.origin import Remote
 
 if TYPE_CHECKING:
     import random
@@ -68,7 +70,7 @@ def _require_named(error: Exception, folder: Path) -> None:
 
 def _read(store: Path, harmless: bool) -> int:
     """Read the fields of all cases, as wholes and in parts; return the bytes that they claim."""
-    split = open_in_place(store, None, "all")
+    split = open_in_place(locate(store, Remote.of()), None, "all")
     if split is None:
         return 0
     claimed = 0

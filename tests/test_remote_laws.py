@@ -112,7 +112,11 @@ def forget(cache: Path, files: FileTable, share: float, chance: int) -> None:
     for block in blocks:
         place = files.place_of(int(block))
         field, shard = files.field_and_shard(place.file)
-        (found,) = (p for p in (split / field / "c" / str(shard)).rglob("0") if p.is_file())
+        found = next(
+            (p for p in (split / field / "c" / str(shard)).rglob("0") if p.is_file()), None
+        )
+        if found is None:  # it is made when it is needed
+            continue
         with found.open("r+b") as file:
             file.seek(place.offset)
             left = int(files.nbytes[place.file]) - INDEX - place.offset

@@ -79,6 +79,13 @@ def decode_into(compressor: Compressor, source: memoryview, target: memoryview) 
         raise ValueError(f"{compressor} cannot decode it ({error})") from error
 
 
+def import_decoders() -> None:
+    """Import what decodes, before paths of users may hold modules of the same names."""
+    names: tuple[Compressor, ...] = ("blosc", "zstd", "lz4")
+    for name in names:
+        block_decoder(name)
+
+
 @cache
 def block_decoder(compressor: Compressor) -> Callable[[memoryview, memoryview], object]:
     """Return the function that decodes a whole chunk into a buffer, which it must fill exactly.

@@ -25,6 +25,7 @@ from zarrfeed.feed.arena import Arena
 from zarrfeed.feed.workers import Failure, wire
 from zarrfeed.feed.workers.batch_maker import BatchMaker
 from zarrfeed.feed.workers.transform_calls import error_text
+from zarrfeed.store.codecs import import_decoders
 
 
 def main(socket_descriptor: str, arena_descriptor: str) -> None:
@@ -66,6 +67,7 @@ def _serve(connection: socket.socket, arena_descriptor: int) -> None:
 
 def _prepare(setup: bytes, arena_descriptor: int) -> tuple[BatchMaker, Arena]:
     path, slots, pickled_spec = pickle.loads(setup)
+    import_decoders()
     sys.path[:] = path  # the user's functions import modules from the same folders as in the parent
     try:
         batch_spec = pickle.loads(pickled_spec)
