@@ -7,9 +7,10 @@ per request do not show that: nginx's ``limit_rate`` begins anew with each reque
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
+
+from web_server import installed
 
 _INSIDE = "ZARRFEED_BENCHMARK_LINK"
 _BURST = "256kb"  # more than the largest packet of the loopback, 64 KiB
@@ -26,12 +27,12 @@ def enter_namespace() -> None:
     """
     if os.environ.get(_INSIDE):
         return
-    missing = [name for name in ("unshare", "ip", "tc") if _found(name) is None]
+    missing = [name for name in ("unshare", "ip", "tc") if installed(name) is None]
     if missing:
         raise SystemExit(f"--gbits needs {', '.join(missing)}: apt install util-linux iproute2")
     os.environ[_INSIDE] = "1"
     user = [] if os.geteuid() == 0 else ["--map-current-user", "--keep-caps"]
-    os.execv(str(_found("unshare")), ["unshare", "--net", *user, sys.executable, *sys.argv])
+    os.execv(str(installed("unshare")), ["unshare", "--net", *user, sys.executable, *sys.argv])
 
 
 def set_speed(gbits: float) -> None:
@@ -53,8 +54,4 @@ def set_speed(gbits: float) -> None:
 
 
 def _call(*command: str) -> None:
-    subprocess.run([str(_found(command[0])), *command[1:]], check=True)
-
-
-def _found(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    subprocess.run([str(installed(command[0])), *command[1:]], check=True)

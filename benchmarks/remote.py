@@ -89,7 +89,7 @@ def first_epoch(setting: Setting) -> Iterator[Figure]:
         {
             "zarrfeed": partial(_cold_epoch, setting),
             "obstore": partial(_timed_fetch, setting, objects),
-            "obstore to files": partial(_timed_fetch, setting, objects, to_files=True),
+            "obstore to files": partial(_timed_files, setting, objects),
         },
         setting.rounds,
     )
@@ -120,21 +120,20 @@ def _cold_epoch(setting: Setting) -> float:
     return seconds
 
 
-def _timed_fetch(setting: Setting, ranges: list[Range], *, to_files: bool = False) -> float:
-    folder = setting.new_cache()
+def _timed_fetch(
+    setting: Setting, ranges: list[Range], fetching: Callable[[str, list[Range]], int] = fetch
+) -> float:
     began = time.perf_counter()
-    fetched = fetch(setting.url, ranges, into=folder if to_files else None)
+    fetched = fetching(setting.url, ranges)
     seconds = time.perf_counter() - began
     assert fetched == sum(each.stop - each.start for each in ranges)
-    shutil.rmtree(folder)
     return seconds
 
 
-def _timed_process(setting: Setting, ranges: list[Range]) -> float:
-    began = time.perf_counter()
-    fetched = fetch_in_new_process(setting.url, ranges)
-    seconds = time.perf_counter() - began
-    assert fetched == sum(each.stop - each.start for each in ranges)
+def _timed_files(setting: Setting, ranges: list[Range]) -> float:
+    folder = setting.new_cache()
+    seconds = _timed_fetch(setting, ranges, partial(fetch, into=folder))
+    shutil.rmtree(folder)
     return seconds
 
 
@@ -185,7 +184,9 @@ def first_batch(setting: Setting) -> Iterator[Figure]:
             "zarrfeed": partial(_cold_batch, setting),
             "zarrfeed with a fetcher": partial(_cold_batch, setting, fetcher=True),
             "obstore": partial(_timed_fetch, setting, ranges),
-            "obstore in a new process": partial(_timed_process, setting, ranges),
+            "obstore in a new process": partial(
+                _timed_fetch, setting, ranges, fetch_in_new_process
+            ),
         },
         setting.rounds,
     )

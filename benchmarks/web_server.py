@@ -97,7 +97,12 @@ class WebServer:
 
 def nginx() -> str | None:
     """Return the path of nginx; None without one."""
-    return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    return installed("nginx")
+
+
+def installed(name: str) -> str | None:
+    """Return the path of a program, also of one that only root has in its path."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 
 
 @contextmanager

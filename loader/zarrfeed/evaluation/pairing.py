@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +10,15 @@ from zarrfeed.errors import StoreError, look_up
 from zarrfeed.spelling import did_you_mean, few, plural
 from zarrfeed.store.address import absolute_path, remote_url
 from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.local_split import list_local_splits
 from zarrfeed.store.located import locate
 from zarrfeed.store.schema import MASK
 from zarrfeed.store.split import Split
-from zarrfeed.store.split_opening import join_path, open_located, open_split_at, splits_below
+from zarrfeed.store.split_opening import join_path, open_split_at, splits_below
+from zarrfeed.store.stores_at import open_or_list
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from zarrfeed.evaluation.case_boxes import CaseBoxes
     from zarrfeed.store.mirror.origin import Remote
@@ -110,16 +110,8 @@ def _opened(
     if isinstance(store, Split):
         return store, ()
     place = _place(store)
-    # Splits of a remote dataset are looked for first: all else lists its objects.
-    splits = () if isinstance(place, Path) else splits_below(place, remote)
-    if splits:
-        return place, splits
-    located = locate(place, remote)
-    in_place = open_in_place(located, None, "all")
-    if in_place is not None:
-        return in_place, ()
-    splits = list_local_splits(place) if isinstance(place, Path) else ()
-    return (place, splits) if splits else (open_located(located), ())
+    found = open_or_list(place, None, "all", remote)
+    return (place, tuple(found)) if isinstance(found, list) else (found, ())
 
 
 def predicted_field(predicted: Split, field: str | None) -> str:

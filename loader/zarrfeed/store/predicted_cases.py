@@ -8,12 +8,10 @@ import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
 from zarrfeed.machine_memory import require_memory
-from zarrfeed.store.address import remote_url
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.case_table import CaseTable
-from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.located import locate
-from zarrfeed.store.split_opening import join_path, open_located, open_split_at, splits_below
+from zarrfeed.store.split_opening import join_path, open_split_at
+from zarrfeed.store.stores_at import open_or_list
 from zarrfeed.store.tile_arrays import USUAL_EXTENT
 
 if TYPE_CHECKING:
@@ -45,24 +43,16 @@ def open_predicted(
     StoreError
         There is no such split, or there are several.
     """
-    # Splits of a remote dataset are looked for first: all else lists its objects.
-    is_local = remote_url(path) is None
-    splits = [] if is_local else list(splits_below(path, remote))
-    if not splits:
-        located = locate(path, remote)
-        split = open_in_place(located, axes, fields)
-        if split is not None:
-            return split
-        splits = list(splits_below(path, remote)) if is_local else []
-        if not splits:
-            return open_located(located)
-    if len(splits) > 1:
+    found = open_or_list(path, axes, fields, remote)
+    if not isinstance(found, list):
+        return found
+    if len(found) > 1:
         raise StoreError(
-            f"{path}: needed one split, found {', '.join(splits)}: name one, such as "
-            f"{join_path(path, splits[-1])}"
+            f"{path}: needed one split, found {', '.join(found)}: name one, such as "
+            f"{join_path(path, found[-1])}"
             f"{look_up('no-split')}"
         )
-    return open_split_at(join_path(path, splits[0]), remote)
+    return open_split_at(join_path(path, found[0]), remote)
 
 
 def cases_of(split: Split, field: str, axes: int) -> CaseTable:

@@ -9,16 +9,14 @@ import numpy as np
 
 from zarrfeed.errors import StoreError
 from zarrfeed.pictures.palette import Palette
-from zarrfeed.store.address import remote_url
 from zarrfeed.store.case_reading import read_case_table
 from zarrfeed.store.cases import Cases
 from zarrfeed.store.descriptive_arrays import case_names
-from zarrfeed.store.in_place.opening import open_in_place
-from zarrfeed.store.located import locate
 from zarrfeed.store.mirror.origin import Remote
 from zarrfeed.store.reader import SplitReader, read_samples
 from zarrfeed.store.schema import CLASS_PIXELS
-from zarrfeed.store.split_opening import join_path, open_located, open_split_at, splits_below
+from zarrfeed.store.split_opening import join_path, open_split_at
+from zarrfeed.store.stores_at import open_or_list
 from zarrfeed.views.drawn_arrays import Drawing, View, draw
 from zarrfeed.views.field_roles import Roles, find_roles
 
@@ -53,17 +51,10 @@ def open_shown(
         It is none of these.
     """
     remote = Remote.of(cache, cache_limit, storage_options)
-    # Splits of a remote dataset are looked for first: all else lists its objects.
-    names = () if remote_url(path) is None else splits_below(path, remote)
-    if not names:
-        located = locate(path, remote)
-        in_place = open_in_place(located, None, "all")
-        if in_place is not None:
-            return [in_place]
-        names = splits_below(path, remote) if located.url is None else ()
-        if not names:
-            return [open_located(located)]
-    return [open_split_at(join_path(path, name), remote) for name in names]
+    found = open_or_list(path, None, "all", remote)
+    if not isinstance(found, list):
+        return [found]
+    return [open_split_at(join_path(path, name), remote) for name in found]
 
 
 def palette_of(split: Split) -> Palette:

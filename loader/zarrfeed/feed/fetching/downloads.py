@@ -158,12 +158,6 @@ class Downloads:
         while sum(self._running.values()) < LANES and len(self._ahead):
             self._begin(self._ahead, urgent=False)
 
-    def fail_all(self, error: ZarrfeedError) -> None:
-        """Let everybody who waits fail."""
-        for waiters in self._waiters.values():
-            for waiter in waiters:
-                waiter.failed(error)
-
     def _ordered_in_time(self, blocks: NDArray[np.int64]) -> bool:
         """Order what the plan says until blocks are needed, so that what it spares stays.
 

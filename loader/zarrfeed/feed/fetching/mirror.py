@@ -195,10 +195,7 @@ class Mirror:
     def digest_is_right(self, file: int) -> bool:
         """Return whether the bytes of a file have the hash that the split says."""
         assert self.files is not None
-        digest = xxhash.xxh3_64()
-        with self._paths[file].open("rb", buffering=0) as opened:
-            hashlib.file_digest(opened, lambda: digest)
-        return digest.intdigest() == int(self.files.digests[file])
+        return digest_of(self._paths[file]) == int(self.files.digests[file])
 
     def mark_whole(self, file: int) -> None:
         """Record that a file is complete and right."""
@@ -335,6 +332,14 @@ class Mirror:
         if end > offset:
             with suppress(OSError):  # who has a limit has checked that this works
                 punch(self._descriptor(file), offset, end - offset)
+
+
+def digest_of(path: Path) -> int:
+    """Return the xxh3_64 of a file, without holding it in memory."""
+    digest = xxhash.xxh3_64()
+    with path.open("rb", buffering=0) as opened:
+        hashlib.file_digest(opened, lambda: digest)
+    return digest.intdigest()
 
 
 def _size(path: Path) -> int:

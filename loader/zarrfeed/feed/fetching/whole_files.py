@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import xxhash
 
 from zarrfeed.errors import StoreError
+from zarrfeed.feed.fetching.mirror import digest_of
 from zarrfeed.feed.fetching.mirror_folder import boot_id, is_plain, journal_of
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.objects.errors import ObjectError
@@ -149,4 +150,4 @@ def _has_size(path: Path, nbytes: int) -> bool:
 
 
 def _has_digest(path: Path, kept: _Kept) -> bool:
-    return kept.nbytes == -1 or xxhash.xxh3_64_intdigest(path.read_bytes()) == kept.digest
+    return kept.nbytes == -1 or digest_of(path) == kept.digest
