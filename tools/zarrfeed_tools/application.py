@@ -11,29 +11,18 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from zarrfeed import __version__
 from zarrfeed.errors import ZarrfeedError, look_up
 from zarrfeed_convert import begin_supervised
-from zarrfeed_tools import (
-    bench_command,
-    convert_command,
-    copy_command,
-    demo_command,
-    evaluate_command,
-    formats_command,
-    inspect_command,
-    predict_command,
-    preview_command,
-    repack_command,
-    report_command,
-    verify_command,
-)
 from zarrfeed_tools.terminal import NEWLINE, console, shown
 
 if TYPE_CHECKING:
@@ -42,8 +31,36 @@ if TYPE_CHECKING:
 _PREFIX = "Value error, "  # typer's validator puts this before each message
 
 
+# In the order of `zarrfeed --help`. Each has a module, named like it.
+_COMMANDS = (
+    "convert",
+    "formats",
+    "repack",
+    "copy",
+    "verify",
+    "inspect",
+    "preview",
+    "report",
+    "bench",
+    "evaluate",
+    "predict",
+    "demo",
+)
+
+
 class _Commands(TyperGroup):
-    """The commands. Errors in options are shown without typer's prefix."""
+    """The commands. Errors in options are shown without typer's prefix.
+
+    A command is imported when it is used: all of them together take longer than most runs.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.commands = cast("Any", dict.fromkeys(_COMMANDS))  # typer lists and suggests the names
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return a command; None if there is none of this name."""
+        return _command(cmd_name) if cmd_name in self.commands else None
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -52,6 +69,13 @@ class _Commands(TyperGroup):
         except typer.BadParameter as error:
             error.message = error.message.removeprefix(_PREFIX)
             raise
+
+
+@cache
+def _command(name: str) -> Any:
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    import_module(f"zarrfeed_tools.{name}_command").register(alone)
+    return get_command(alone)
 
 
 app = typer.Typer(
@@ -81,23 +105,6 @@ def options(
     ] = False,
 ) -> None:
     """Pack images and masks once, feed every Keras epoch at memory speed."""
-
-
-for command in (
-    convert_command,
-    formats_command,
-    repack_command,
-    copy_command,
-    verify_command,
-    inspect_command,
-    preview_command,
-    report_command,
-    bench_command,
-    evaluate_command,
-    predict_command,
-    demo_command,
-):
-    command.register(app)
 
 
 def main() -> None:
