@@ -15,9 +15,9 @@ import numpy as np
 import xxhash
 
 from zarrfeed.errors import StoreError
+from zarrfeed.feed.fetching.found_split import METADATA_NAMES
 from zarrfeed.feed.fetching.holes import punch
 from zarrfeed.feed.fetching.mirror_folder import (
-    METADATA_NAMES,
     boot_id,
     files_of,
     read_about,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zarrfeed.feed.fetching.mirror_folder import FoundSplit
+    from zarrfeed.feed.fetching.found_split import FoundSplit
     from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.objects.object_store import ObjectStore
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import xxhash
 
 from zarrfeed.errors import StoreError
+from zarrfeed.feed.fetching.found_split import is_plain
 from zarrfeed.feed.fetching.mirror import digest_of
-from zarrfeed.feed.fetching.mirror_folder import boot_id, is_plain, journal_of
+from zarrfeed.feed.fetching.mirror_folder import boot_id, journal_of
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.objects.errors import ObjectError
 

@@ -25,8 +25,6 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from zarrfeed.errors import ReadError, StoreError, ZarrfeedError
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
 Message: TypeAlias = dict[str, Any]
@@ -141,6 +140,8 @@ def numbers_of(content: bytes, *, below: int) -> NDArray[np.int64]:
     ValueError
         They are no numbers from 0 to `below` - 1.
     """
+    import numpy as np  # a new fetcher reads its first message before it has imported NumPy
+
     if len(content) % 8:
         raise ValueError(f"needed int64 numbers, got {len(content)} bytes")
     numbers = np.unique(np.frombuffer(content, "<i8").astype(np.int64))
