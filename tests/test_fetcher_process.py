@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,18 @@ pytest.importorskip("obstore")
 
 from remote_stores import end_fetchers
 from zarrfeed.errors import StoreError
-from zarrfeed.store.mirror import fetcher_process
+from zarrfeed.store.mirror import fetcher_process, messages
 from zarrfeed.store.mirror.fetcher_process import ADDRESS, connect, peer_pid
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
+
+OPEN_NOTHING = messages.encoded(
+    {"do": "open", "url": "s3://a/b", "limit": None, "folder": None},
+    pickle.dumps(({"region": 1, "endpoint": "nowhere"}, {})),
+)
 
 
 @pytest.fixture
@@ -68,3 +74,20 @@ def test_fetchers_that_are_always_killed_are_an_error(cache: Path, kills: list[b
     kills += [True, True]
     with pytest.raises(StoreError, match="the process that fetches failed"):
         connect(cache)
+
+
+@pytest.mark.parametrize("said", [b"", b"\xff" * 8, b"a", OPEN_NOTHING])
+def test_what_is_said_to_a_fetcher_that_still_imports_is_answered(cache: Path, said: bytes) -> None:
+    with connect(cache) as early, connect(cache) as next_one:
+        early.settimeout(60)
+        next_one.settimeout(60)
+        early.sendall(said)
+        if said != OPEN_NOTHING:
+            early.shutdown(socket.SHUT_WR)
+        next_one.sendall(messages.encoded({"do": "counters"}))
+        assert messages.receive(next_one)[0]["counters"]["present"] == 0
+        if said == OPEN_NOTHING:
+            answer, _ = messages.receive(early)
+            assert "endpoint: needed the address of a server" in answer["text"]
+        else:
+            assert early.recv(1) == b""
