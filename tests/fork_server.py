@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ADDRESS = "ZARRFEED_FORK_SERVER"
+APPLICATION = "zarrfeed_tools.application"
 MODULES = (
     "keras",
     "zarrfeed.fronts.keras_sequence",
     "zarrfeed_convert.sources.image_files.paired",
-    "zarrfeed_tools.application",
+    APPLICATION,
 )
 # What stands for `zarrfeed`, or for `python`, in a shell: a client that imports next to nothing.
 COMMAND = """#!{python} -IS
@@ -313,6 +314,9 @@ def main() -> None:
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
     for module in sys.argv[2:]:
         import_module(module)
+    if application := sys.modules.get(APPLICATION):
+        for name in application.COMMANDS:
+            application.command(name)
     del sys.modules["pyarrow"]
     gc.freeze()  # a collection would write to all objects, and so copy them
     threads = os.listdir("/proc/self/task")

@@ -26,7 +26,7 @@ from zarrfeed.feed.fetching.cache_space import CacheSpace
 from zarrfeed.feed.fetching.clients import Clients
 from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
-from zarrfeed.feed.fetching.found_split import Searches, find_split
+from zarrfeed.feed.fetching.found_split import find_split
 from zarrfeed.feed.fetching.mirror import Mirror
 from zarrfeed.feed.fetching.mirror_folder import journal_of, make_folder
 from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
@@ -458,7 +458,8 @@ def test_a_full_disk_gets_the_room_of_as_few_mirrors_as_it_needs(
 )
 def test_who_says_nonsense_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
     async def whole() -> None:
-        clients = Clients(tmp_path, Searches())
+        plan = FetchPlan(None)
+        clients = Clients(tmp_path, Downloads(plan), CacheSpace(tmp_path, plan))
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=theirs)
         serving = asyncio.create_task(clients.serve(reader, writer))
@@ -470,6 +471,7 @@ def test_who_says_nonsense_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
         assert await asyncio.wait_for(loop.sock_recv(ours, 99), 10) == b""
         ours.close()
         await asyncio.wait_for(serving, 10)
+        assert not clients.connected
 
     asyncio.run(whole())
 

@@ -32,7 +32,7 @@ _PREFIX = "Value error, "  # typer's validator puts this before each message
 
 
 # In the order of `zarrfeed --help`. Each has a module, named like it.
-_COMMANDS = (
+COMMANDS = (
     "convert",
     "formats",
     "repack",
@@ -56,11 +56,11 @@ class _Commands(TyperGroup):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.commands = cast("Any", dict.fromkeys(_COMMANDS))  # typer lists and suggests the names
+        self.commands = cast("Any", dict.fromkeys(COMMANDS))  # typer lists and suggests the names
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """Return a command; None if there is none of this name."""
-        return _command(cmd_name) if cmd_name in self.commands else None
+        return command(cmd_name) if cmd_name in self.commands else None
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -72,7 +72,8 @@ class _Commands(TyperGroup):
 
 
 @cache
-def _command(name: str) -> Any:
+def command(name: str) -> Any:
+    """Return one of :data:`COMMANDS`, imported."""
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     import_module(f"zarrfeed_tools.{name}_command").register(alone)
     return get_command(alone)

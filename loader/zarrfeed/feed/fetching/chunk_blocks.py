@@ -14,7 +14,7 @@ import numpy as np
 from zarrfeed.errors import ReadError, look_up
 from zarrfeed.machine_memory import require_memory
 from zarrfeed.store.chunk_table import read_table
-from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class ChunkBlocks:
         ReadError
             One cannot be read, or is damaged.
         """
-        shards = np.unique(shards)
+        shards = distinct(shards)
         loop = asyncio.get_running_loop()
         for shard in shards[~self._known[shards]].tolist():
             if shard not in self._loading:

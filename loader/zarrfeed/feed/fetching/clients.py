@@ -10,28 +10,30 @@ import asyncio
 import logging
 import os
 import pickle
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from zarrfeed.errors import ReadError, ZarrfeedError
-from zarrfeed.feed.fetching.cache_space import CacheSpace
+from zarrfeed.errors import ReadError, StoreError, ZarrfeedError
 from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
 from zarrfeed.feed.fetching.client_plan import ClientPlan
-from zarrfeed.feed.fetching.downloads import Downloads
-from zarrfeed.feed.fetching.fetch_plan import FetchPlan
+from zarrfeed.feed.fetching.found_split import find_split
 from zarrfeed.feed.fetching.mirror import Mirror
 from zarrfeed.feed.fetching.mirror_folder import make_folder
 from zarrfeed.feed.fetching.upcoming import OpenPart
 from zarrfeed.feed.fetching.whole_files import WholeFiles
+from zarrfeed.store.mirror.file_table import distinct
 from zarrfeed.store.mirror.messages import Hangup, encoded, error_message, numbers_of, read
+from zarrfeed.store.objects.absent import stores_near
+from zarrfeed.store.objects.errors import ObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from zarrfeed.feed.fetching.found_split import Searches
+    from zarrfeed.feed.fetching.cache_space import CacheSpace
+    from zarrfeed.feed.fetching.downloads import Downloads
     from zarrfeed.feed.fetching.upcoming import Plan
     from zarrfeed.store.mirror.file_table import FileTable
     from zarrfeed.store.mirror.messages import Message
@@ -67,21 +69,22 @@ class Clients:
     ----------
     cache
         Folder of the cache.
-    searches
-        Finds splits.
+    downloads
+        What is on its way.
+    space
+        The limit of the cache.
     """
 
-    def __init__(self, cache: Path, searches: Searches) -> None:
-        plan = FetchPlan(None)
+    def __init__(self, cache: Path, downloads: Downloads, space: CacheSpace) -> None:
         self._cache = cache
-        self._searches = searches
-        self._downloads = Downloads(plan)
-        self._space = CacheSpace(cache, plan)
+        self._downloads = downloads
+        self._space = space
         self._mirrors: dict[str, Mirror] = {}
         self._opened_by: dict[str, bytes] = {}  # address and options of each mirror's last opening
         self._chunks: dict[tuple[str, str], ChunkBlocks] = {}
         self._making = asyncio.Lock()
-        self._whole = WholeFiles(self._downloads, self._space)
+        self._whole = WholeFiles(downloads, space)
+        self.connected: set[Client] = set()
         self._answers: dict[str, Callable[[_Request], Awaitable[Message | None]]] = {
             "open": self._open,
             "require": self._require,
@@ -93,17 +96,11 @@ class Clients:
             "counters": self._counters,
         }
 
-    async def serve(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *received: tuple[Message, bytes],
-    ) -> None:
-        """Answer a client until it hangs up, first to what has been received already."""
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a client until it hangs up."""
         client = Client(writer, self._downloads, self._space)
+        self.connected.add(client)
         messages: asyncio.Queue[tuple[Message, bytes]] = asyncio.Queue(_MOST_MESSAGES)
-        for message in received:
-            messages.put_nowait(message)
         answering = asyncio.get_running_loop().create_task(self._answer_all(client, messages))
         answering.add_done_callback(lambda _: writer.close())
         try:
@@ -143,6 +140,7 @@ class Clients:
                     await client.writer.drain()
 
     def _forget(self, client: Client) -> None:
+        self.connected.discard(client)
         client.plan.forget()
         self._downloads.unpin(client)
         for mirror in client.mirrors.values():
@@ -172,7 +170,14 @@ class Clients:
 
     async def _find(self, url: str, content: bytes) -> Mirror:
         """Read the metadata of a split, and return its mirror, which may be a new one."""
-        found, store = await self._searches.found(url, content)
+        options, environment = pickle.loads(content)
+        with _environment(environment):
+            near = stores_near(url, options)
+        store = near[0]
+        try:
+            found = await find_split(url, near)
+        except ObjectError as error:
+            raise StoreError(str(error)) from error
         async with self._making:  # two at once would make the same folder
             folder = await make_folder(found, store, self._cache)
             mirror = self._mirrors.get(str(folder))
@@ -209,7 +214,7 @@ class Clients:
         await asyncio.gather(
             *(
                 self._chunks_of(mirror, files.fields[field]).load(shards[fields == field])
-                for field in np.unique(fields).tolist()
+                for field in distinct(fields).tolist()
             )
         )
         return {}
@@ -258,3 +263,15 @@ def _blocks_of(request: _Request) -> tuple[Mirror, FileTable]:
     if mirror.files is None:
         raise ValueError("no blocks")
     return mirror, mirror.files
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have the environment of a client, in which obstore looks for credentials."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -17,7 +17,7 @@ from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
 from zarrfeed.feed.fetching.block_request import BlockRequest
 from zarrfeed.feed.fetching.open_mirrors import OpenMirrors
 from zarrfeed.store.mirror.block_table import UNKNOWN, WRONG
-from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Hashable
@@ -300,7 +300,7 @@ class Downloads:
     def _refuse_wrong(self, mirror: Mirror, missing: NDArray[np.int64]) -> None:
         assert mirror.files is not None
         assert mirror.table is not None
-        for file in np.unique(mirror.files.files_of(missing - mirror.first)).tolist():
+        for file in distinct(mirror.files.files_of(missing - mirror.first)).tolist():
             if mirror.table.verified[file] == WRONG:
                 raise ReadError(
                     f"{mirror.url}/{mirror.key_of(file)}: came twice with other bytes than those "

@@ -1,29 +1,26 @@
 """What does the metadata of a remote split say, and how are they found?
 
 The names of what a packed split has are in its ``zarr.json``: nothing is listed. Other stores are
-listed, unless their metadata is consolidated. This module imports neither NumPy nor Zarr, so that
-a new fetcher can read while it imports them.
+listed, unless their metadata is consolidated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import pickle
 import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from zarrfeed.errors import StoreError, look_up
-from zarrfeed.store.objects.absent import stores_near, what_is_there
+from zarrfeed.store.objects.absent import what_is_there
 from zarrfeed.store.objects.errors import ObjectError
 from zarrfeed.store.schema import ATTRIBUTES, DESCRIPTIVE, METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from zarrfeed.store.objects.object_store import ObjectStore
     from zarrfeed.store.objects.stored_object import StoredObject
@@ -70,58 +67,6 @@ class FoundSplit:
             digest.update(f"\n{each.key} {each.nbytes} {each.etag}".encode())
         words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(self.url.split("/")[-2:]))
         return f"{words.strip('.-')[-40:] or 'split'}-{digest.hexdigest()}"
-
-
-class Searches:
-    """Reads the metadata of splits, perhaps before anybody can do more with them."""
-
-    def __init__(self) -> None:
-        self._begun: dict[tuple[str, bytes], asyncio.Task[tuple[FoundSplit, ObjectStore]]] = {}
-
-    def begin(self, url: str, content: bytes) -> None:
-        """Begin to read what :meth:`found` will be asked for."""
-        search = asyncio.get_running_loop().create_task(_search(url, content))
-        self._begun[url, content] = search
-
-    async def found(self, url: str, content: bytes) -> tuple[FoundSplit, ObjectStore]:
-        """Return the metadata of the split that a client wants, and its objects.
-
-        Parameters
-        ----------
-        url
-            Its address.
-        content
-            The pickled options and environment of the client.
-
-        Raises
-        ------
-        StoreError
-            There is no such split, or it cannot be read.
-        """
-        begun = self._begun.pop((url, content), None)
-        return await (_search(url, content) if begun is None else begun)
-
-
-async def _search(url: str, content: bytes) -> tuple[FoundSplit, ObjectStore]:
-    options, environment = pickle.loads(content)
-    with _environment(environment):
-        near = stores_near(url, options)
-    try:
-        return await find_split(url, near), near[0]
-    except ObjectError as error:
-        raise StoreError(str(error)) from error
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Have the environment of a client, in which obstore looks for credentials."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 async def find_split(url: str, near: Sequence[ObjectStore]) -> FoundSplit:

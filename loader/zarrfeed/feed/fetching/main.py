@@ -24,16 +24,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zarrfeed.feed.fetching.found_split import Searches
+from zarrfeed.feed.fetching.cache_space import CacheSpace
+from zarrfeed.feed.fetching.clients import Clients
+from zarrfeed.feed.fetching.downloads import Downloads
+from zarrfeed.feed.fetching.fetch_plan import FetchPlan
 from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror.fetcher_process import ADDRESS, peer_uid
-from zarrfeed.store.mirror.messages import Hangup, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from zarrfeed.feed.fetching.clients import Clients
-    from zarrfeed.store.mirror.messages import Message
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,32 +72,27 @@ def main(cache: str) -> None:
 
 
 async def _serve(cache: Path) -> None:
+    plan = FetchPlan(None)
+    downloads = Downloads(plan)
+    clients = Clients(cache, downloads, CacheSpace(cache, plan))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    searches = Searches()
-    ready = loop.create_task(_clients(cache, searches))
-    connected: set[asyncio.StreamWriter] = set()
 
     def end_if_idle() -> None:
-        if not connected:
+        if not clients.connected:
             over.set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs = writer.get_extra_info("socket")
-        connected.add(writer)
         try:
             if peer_uid(theirs) in (None, os.getuid()):
-                received = [] if ready.done() else [await _first_message(reader, searches)]
-                await (await asyncio.shield(ready)).serve(reader, writer, *received)
-        except Hangup as hangup:
-            _LOG.warning("a client was hung up on: %s", hangup)
+                await clients.serve(reader, writer)
         except Exception:
             _LOG.exception("a client was lost")
         finally:
             writer.close()
-            connected.discard(writer)
-            if not connected:
+            if not clients.connected:
                 loop.call_later(_IDLE_SECONDS, end_if_idle)
 
     path = _socket_path(cache)
@@ -110,6 +104,8 @@ async def _serve(cache: Path) -> None:
     address = cache / ADDRESS
     replace_file(address, json.dumps({"socket": str(path), "pid": os.getpid()}).encode())
     loop.call_later(_FIRST_SECONDS, end_if_idle)
+    for module in _LATER:
+        loop.run_in_executor(None, import_module, module)
     try:
         await over.wait()
     finally:
@@ -119,25 +115,6 @@ async def _serve(cache: Path) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # whoever connects now starts another; threads may still compute
-
-
-async def _clients(cache: Path, searches: Searches) -> Clients:
-    """Import what answers clients, which takes longer than the rest of the start."""
-    loop = asyncio.get_running_loop()
-    name = "zarrfeed.feed.fetching.clients"
-    module = await loop.run_in_executor(None, import_module, name)
-    clients: Clients = module.Clients(cache, searches)
-    for later in _LATER:
-        loop.run_in_executor(None, import_module, later)
-    return clients
-
-
-async def _first_message(reader: asyncio.StreamReader, searches: Searches) -> tuple[Message, bytes]:
-    """Read what a client says, and begin to read the metadata of the split that it opens."""
-    message, content = await read(reader)
-    if message.get("do") == "open":
-        searches.begin(str(message.get("url")), content)
-    return message, content
 
 
 def _socket_path(cache: Path) -> Path:

@@ -27,7 +27,7 @@ from zarrfeed.feed.fetching.mirror_folder import (
 from zarrfeed.store.chunk_table import table_ranges
 from zarrfeed.store.local_split import open_local_split
 from zarrfeed.store.mirror.block_table import DECODE_SECONDS, UNKNOWN, WHOLE, BlockTable
-from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, distinct
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.mirror.mirrored_split import files_by_block
 
@@ -176,7 +176,7 @@ class Mirror:
         announced = self.table.evicts
         if self.table.evict(blocks) and not announced:
             self.decoded_until = time.monotonic() + DECODE_SECONDS
-        for file in np.unique(self.files.files_of(blocks)).tolist():
+        for file in distinct(self.files.files_of(blocks)).tolist():
             self.table.verified[file] = UNKNOWN
 
     def free(self, blocks: NDArray[np.int64]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrfeed.store.mirror.file_table import distinct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ class OpenMirrors:
         number = np.searchsorted([m.first for m in self._mirrors], blocks, side="right") - 1
         return [
             (self._mirrors[each], blocks[number == each] - self._mirrors[each].first)
-            for each in np.unique(number).tolist()
+            for each in distinct(number).tolist()
         ]
 
     def evict(self, mirror: Mirror, local: NDArray[np.int64]) -> None:

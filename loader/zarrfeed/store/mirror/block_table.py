@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from zarrfeed.errors import StoreError, look_up
+from zarrfeed.store.mirror.file_table import distinct
 from zarrfeed.store.truncation import guarded
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class BlockTable:
         int
             How many of them were there.
         """
-        going = np.unique(blocks[self.present(blocks)])
+        going = distinct(blocks[self.present(blocks)])
         if going.size:
             self.announce(evicts=True)
             self.generations[going] += 1

@@ -25,14 +25,16 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from zarrfeed.errors import ReadError, StoreError, ZarrfeedError
+from zarrfeed.store.mirror.file_table import distinct
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
 Message: TypeAlias = dict[str, Any]
@@ -140,11 +142,9 @@ def numbers_of(content: bytes, *, below: int) -> NDArray[np.int64]:
     ValueError
         They are no numbers from 0 to `below` - 1.
     """
-    import numpy as np  # a new fetcher reads its first message before it has imported NumPy
-
     if len(content) % 8:
         raise ValueError(f"needed int64 numbers, got {len(content)} bytes")
-    numbers = np.unique(np.frombuffer(content, "<i8").astype(np.int64))
+    numbers = distinct(np.frombuffer(content, "<i8").astype(np.int64))
     if numbers.size and not 0 <= numbers[0] <= numbers[-1] < below:
         raise ValueError(f"needed blocks 0 to {below - 1}, got {numbers[0]} to {numbers[-1]}")
     return numbers
