@@ -26,12 +26,14 @@ from remote_stores import (
     digest,
     end_fetchers,
     fetchers,
+    mirrored_files,
     trained,
     write_samples,
 )
 from scripts import environment, wait_until
 from servers.fault_proxy import FaultProxy, Rule
 from zarrfeed import ReadError, StoreError, WorkerError, ZarrSequence
+from zarrfeed.store.mirror.block_table import WHOLE, BlockTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -267,7 +269,7 @@ def filled(url: str, cache: Path, expected: list[str]) -> Path:
     """A cache that holds the whole split, and that nobody uses."""
     with ZarrSequence(url, BATCH, seed=SEED, cache=cache) as seq:
         assert [digest(batch) for _ in range(2) for batch in seq] == expected
-        wait_until(lambda: all(map(is_whole, shards(cache))))  # while somebody is there
+        wait_until(lambda: all(map(is_whole, tables(cache))))  # while somebody is there
     end_fetchers(cache)
     return cache
 
@@ -277,8 +279,9 @@ def shards(cache: Path) -> list[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file has no holes."""
-    return path.stat().st_blocks * 512 >= path.stat().st_size
+    """Whether a table of blocks says that all files are there, and were verified."""
+    split = path.parent.with_name(path.parent.name.removesuffix(".mirror"))
+    return bool((BlockTable.open(path, mirrored_files(split)).verified == WHOLE).all())
 
 
 def tables(cache: Path) -> list[Path]:

@@ -224,6 +224,8 @@ class Downloads:
         file = mirror.files.place_of(local.start).file
         request = BlockRequest(mirror, file, local.start, local.stop)
         try:
+            if self.plan.present[np.array(blocks)].all():
+                return  # the whole file was found to be right meanwhile
             if file not in mirror.unchecked or not await self._was_kept(mirror, file):
                 await self._mirrors.freed()
                 arrived = partial(self._arrive, mirror, file)
