@@ -11,7 +11,7 @@ import pytest
 
 from folders import contents
 from packed import Packed, pack
-from remote_stores import expect_nothing_left
+from remote_stores import end_fetchers
 from servers.azure import ACCOUNT, azure_server
 from servers.fault_proxy import Rule
 from servers.google import google_server
@@ -76,7 +76,7 @@ def test_a_split_is_copied_there_read_verified_and_copied_back(
     found = epoch(f"{url}/train", cache=cache, storage_options=options)
     for array, wanted in zip(found, epoch(packed.split), strict=True):
         np.testing.assert_array_equal(array, wanted, strict=True)
-    expect_nothing_left(cache)
+    end_fetchers(cache)
     copy(url, tmp_path / "back.zarr", storage_options=options)
     assert contents(tmp_path / "back.zarr") == contents(packed.store)
 

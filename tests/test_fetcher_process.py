@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("obstore")
 
-from remote_stores import end_fetchers
+from remote_stores import end_fetchers, expect_nothing_left, fetchers
 from zarrfeed.errors import StoreError
 from zarrfeed.store.mirror import fetcher_process, messages
 from zarrfeed.store.mirror.fetcher_process import ADDRESS, connect, peer_pid
@@ -91,3 +91,9 @@ def test_what_is_said_to_a_fetcher_that_still_imports_is_answered(cache: Path, s
             assert "endpoint: needed the address of a server" in answer["text"]
         else:
             assert early.recv(1) == b""
+
+
+def test_a_fetcher_ends_by_itself_when_nobody_needs_it(cache: Path) -> None:
+    connect(cache).close()
+    assert len(fetchers(cache)) == 1
+    expect_nothing_left(cache)

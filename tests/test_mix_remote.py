@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from remote_stores import PATCHES, expect_nothing_left, write_samples, write_volumes
+from remote_stores import PATCHES, end_fetchers, write_samples, write_volumes
 from zarrfeed import FrontEnd, Mix
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ def test_batches_of_a_remote_and_a_local_store_are_those_of_local_ones(
     for batch, right in zip([*found, *again], [*needed, *needed[1:]], strict=True):
         for array, values in zip(batch, right, strict=True):
             np.testing.assert_array_equal(array, values)
-    expect_nothing_left(cache)
+    end_fetchers(cache)

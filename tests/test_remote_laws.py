@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from remote_stores import (
     MIB,
     PATCHES,
-    expect_nothing_left,
+    end_fetchers,
     mirrored_files,
     trained,
     write_samples,
@@ -70,7 +70,7 @@ def example(
     cache = tmp_path_factory.mktemp("cache")
     expected = {seed: trained(store / "train", seed=seed, **options) for seed in SEEDS}
     assert trained(url, seed=0, cache=cache, **options) == expected[0]
-    expect_nothing_left(cache)
+    end_fetchers(cache)
     yield Example(url, store, options, cache, mirrored_files(store / "train"), expected)
     link.unlink()
 
@@ -97,7 +97,7 @@ def test_batches_never_depend_on_the_cache(
             cache_limit=None if limit is None else limit * MIB, max_queue_size=1, **example.options,
         )  # fmt: skip
         assert found == example.expected[seed]
-        expect_nothing_left(cache)
+        end_fetchers(cache)
 
 
 def forget(cache: Path, files: FileTable, share: float, chance: int) -> None:

@@ -238,7 +238,11 @@ def test_the_outcome_is_plain_data(packed):
 
 
 @pytest.mark.parametrize("place", ["zarr.json", "train/zarr.json", "train/key/zarr.json"])
-@pytest.mark.parametrize("content", [None, b'{"a":' * 100_000, b"\xff", b"[]"], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [None, b'{"a":' * 100_000, b"\xff", b"[]"],
+    ids=["missing", "nested", "no UTF-8", "a list"],
+)
 def test_metadata_that_is_none_is_a_problem_and_no_hang(packed, place, content):
     path = packed.split.parent / place
     path.unlink()
