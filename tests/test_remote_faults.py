@@ -149,33 +149,33 @@ def test_connections_cut_in_mid_object_are_gone_on_with_where_they_broke(
 
 
 def test_a_connection_cut_before_its_first_byte_is_tried_again(
-    served: Served, expected: list[str]
+    on_s3: Served, expected: list[str]
 ) -> None:
-    served.proxy.add(Rule(PIXELS, skip=1, times=3, cut_after=0))
-    assert served.trained() == expected
-    assert len(served.proxy.hurt()) == 3
+    on_s3.proxy.add(Rule(PIXELS, skip=1, times=3, cut_after=0))
+    assert on_s3.trained() == expected
+    assert len(on_s3.proxy.hurt()) == 3
 
 
 def test_connections_that_are_always_cut_end_in_right_batches_or_one_error(
-    served: Served, expected: list[str]
+    on_web: Served, expected: list[str]
 ) -> None:
-    served.proxy.add(Rule(PIXELS, cut_after=300_000))
+    on_web.proxy.add(Rule(PIXELS, cut_after=300_000))
     try:
-        assert served.trained() == expected
+        assert on_web.trained() == expected
     except ReadError as error:
-        assert served.url in str(error)  # noqa: PT017  either is right
+        assert on_web.url in str(error)  # noqa: PT017  either is right
 
 
-def test_an_object_that_never_gives_a_byte_is_an_error_that_names_it(served: Served) -> None:
-    served.proxy.add(Rule("/image/c/3/", cut_after=0))
+def test_an_object_that_never_gives_a_byte_is_an_error_that_names_it(on_web: Served) -> None:
+    on_web.proxy.add(Rule("/image/c/3/", cut_after=0))
     with pytest.raises(ReadError, match="image/c/3/0/0/0"):
-        served.trained()
+        on_web.trained()
 
 
-def test_an_answer_that_stalls_is_asked_for_again(served: Served, expected: list[str]) -> None:
-    served.proxy.add(Rule(PIXELS, skip=2, times=1, stall_after=500_000))
-    assert served.trained() == expected
-    assert len(served.proxy.hurt()) == 1
+def test_an_answer_that_stalls_is_asked_for_again(on_web: Served, expected: list[str]) -> None:
+    on_web.proxy.add(Rule(PIXELS, skip=2, times=1, stall_after=500_000))
+    assert on_web.trained() == expected
+    assert len(on_web.proxy.hurt()) == 1
 
 
 def test_a_server_that_is_gone_is_an_error_that_names_its_address(
@@ -199,10 +199,10 @@ def test_a_server_that_is_busy_for_a_while_is_asked_again(
     assert len(served.proxy.hurt()) == 5
 
 
-def test_a_server_that_stays_busy_is_an_error_that_says_so(served: Served) -> None:
-    served.proxy.add(Rule("/image/c/3/", status=503))
+def test_a_server_that_stays_busy_is_an_error_that_says_so(on_s3: Served) -> None:
+    on_s3.proxy.add(Rule("/image/c/3/", status=503))
     with pytest.raises(ReadError, match=r"(?s)image/c/3/0/0/0.*503"):
-        served.trained()
+        on_s3.trained()
 
 
 @pytest.mark.parametrize(("status", "word"), [(403, "credentials"), (404, "no such object")])
@@ -233,10 +233,10 @@ def test_a_missing_bucket_is_an_error_at_the_start(on_s3: Served) -> None:
         )
 
 
-def test_an_object_of_another_size_is_an_error_that_says_it_was_replaced(served: Served) -> None:
-    served.proxy.add(Rule("/image/c/3/", total=9_999_999))
+def test_an_object_of_another_size_is_an_error_that_says_it_was_replaced(on_web: Served) -> None:
+    on_web.proxy.add(Rule("/image/c/3/", total=9_999_999))
     with pytest.raises(ReadError, match=r"(?s)image/c/3/0/0/0.*replaced"):
-        served.trained()
+        on_web.trained()
 
 
 # -- wrong bytes ----------------------------------------------------------------------------------
@@ -257,10 +257,10 @@ def test_wrong_bytes_are_found_by_the_hash_and_fetched_again(
 
 
 @pytest.mark.filterwarnings("ignore:.*wrong bytes:UserWarning")
-def test_bytes_that_stay_wrong_are_an_error_that_names_the_object(served: Served) -> None:
-    served.proxy.add(Rule("/image/c/3/", flip_at=1000))
+def test_bytes_that_stay_wrong_are_an_error_that_names_the_object(on_web: Served) -> None:
+    on_web.proxy.add(Rule("/image/c/3/", flip_at=1000))
     with pytest.raises(ReadError, match=r"(?s)image/c/3/0/0/0"):
-        served.trained(epochs=3)
+        on_web.trained(epochs=3)
 
 
 # -- disks ----------------------------------------------------------------------------------------
@@ -280,34 +280,34 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_full_is_a_limit(
-    small_disk: Path, served: Served, expected: list[str]
+    small_disk: Path, on_web: Served, expected: list[str]
 ) -> None:
-    served.cache = small_disk / "cache"
-    assert served.trained() == expected
-    end_fetchers(served.cache)
+    on_web.cache = small_disk / "cache"
+    assert on_web.trained() == expected
+    end_fetchers(on_web.cache)
 
 
 def test_a_disk_that_holds_nothing_is_an_error_that_names_it(
-    small_disk: Path, served: Served
+    small_disk: Path, on_web: Served
 ) -> None:
     (small_disk / "other").write_bytes(bytes(12 * MIB - (256 << 10)))
-    served.cache = small_disk / "cache"
+    on_web.cache = small_disk / "cache"
     with pytest.raises((StoreError, ReadError), match=str(small_disk)):
-        served.trained()
-    end_fetchers(served.cache)
+        on_web.trained()
+    end_fetchers(on_web.cache)
 
 
-def test_a_limit_holds_on_the_disk_too(served: Served, expected: list[str]) -> None:
-    with served.opened(cache_limit="20MiB", max_queue_size=2) as seq:
+def test_a_limit_holds_on_the_disk_too(on_web: Served, expected: list[str]) -> None:
+    with on_web.opened(cache_limit="20MiB", max_queue_size=2) as seq:
         most = 0
         for _ in range(2):
             for _batch in seq:
-                most = max(most, stored_nbytes(served.cache))
+                most = max(most, stored_nbytes(on_web.cache))
     assert most < 21 * MIB
-    assert served.trained(cache_limit="20MiB", max_queue_size=2) == expected
+    assert on_web.trained(cache_limit="20MiB", max_queue_size=2) == expected
 
 
-def test_a_limit_that_is_too_small_is_refused_at_the_start(served: Served) -> None:
+def test_a_limit_that_is_too_small_is_refused_at_the_start(on_web: Served) -> None:
     said = r"needed .* got 1,048,576: raise cache_limit to at least '[0-9]+MiB'"
     with pytest.raises(StoreError, match=said):
-        served.trained(cache_limit="1MiB")
+        on_web.trained(cache_limit="1MiB")

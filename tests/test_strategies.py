@@ -225,12 +225,13 @@ def require_shown(guide: str, outputs: Sequence[str]) -> None:
         assert any(fits(one, line) for one in printed), f"{line!r} is not in\n" + "\n".join(printed)
 
 
-# Ends a script of Keras: tells which weights the process has.
+# Ends a script of Keras: tells which weights the process has, at once, since others write, too.
 DIGEST = """
-import hashlib
+import hashlib, sys
 
 weights = b"".join(weight.tobytes() for weight in model.get_weights())
-print(f"rank {rank}: weights", hashlib.sha256(weights).hexdigest(), flush=True)
+sys.stdout.write(f"rank {rank}: weights {hashlib.sha256(weights).hexdigest()}\\n")
+sys.stdout.flush()
 """
 
 
