@@ -35,6 +35,7 @@ _ALONE_BLOCKS = (1 << 20) // BLOCK_NBYTES  # of a request while somebody waits f
 _ORDERED_BLOCKS = (512 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 1.0  # until something goes that the plan would keep
+_LEAST_PATIENCE_S = 0.01  # on a disk that is too small for what is read together
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -62,6 +63,7 @@ class Downloads:
         self._running = {True: 0, False: 0}  # by whether somebody waits
         self._waiters: dict[int, list[Waiter]] = {}
         self._waiting = 0
+        self._patience = _PATIENCE_S  # less after each time that it was in vain
         self._changed = asyncio.Event()
         self._wrong: Counter[tuple[Mirror, int]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +93,7 @@ class Downloads:
         plan.pin(name, blocks)
         self._require_room(mirror, blocks)
         loop = asyncio.get_running_loop()
-        patience = loop.time() + _PATIENCE_S
+        patience = loop.time() + self._patience
         self._waiting += 1
         try:
             while True:
@@ -99,9 +101,13 @@ class Downloads:
                 if not missing.size:
                     return
                 self._refuse_wrong(mirror, missing)
-                if not self._ordered_in_time(missing) and loop.time() < patience:
-                    await self._change(_LOOK_EVERY_S)  # the readers go on, and let blocks go
+                in_time = self._ordered_in_time(missing)
+                if not in_time and loop.time() < patience:
+                    # The readers go on, and let blocks go.
+                    await self._change(min(_LOOK_EVERY_S, patience - loop.time()))
                     continue
+                wanted = self._patience * (2 if in_time else 0.5)
+                self._patience = min(_PATIENCE_S, max(_LEAST_PATIENCE_S, wanted))
                 fetch = plan.require(blocks)
                 if fetch is None:  # until somebody has read what can go
                     await self._change(_LOOK_EVERY_S)
