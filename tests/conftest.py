@@ -65,6 +65,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(of_all_workers: Path) -> None:
+    """Keep what JAX has compiled, which takes two thirds of a short script, for other processes."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(of_all_workers / "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
 @pytest.fixture(autouse=True)
 def _same_locale() -> Iterator[None]:
     """Keep the locale, which SimpleITK sets to "C" when it writes VTK files."""
@@ -94,10 +109,10 @@ def pixels() -> Pixels:
 
 
 @pytest.fixture(scope="session")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServers | None]:
+def imported(of_all_workers: Path) -> Iterator[ForkServers | None]:
     """What runs scripts and commands with Keras imported; None if not on Linux."""
     if sys.platform != "linux":
         yield None
         return
-    with closing(ForkServers(tmp_path_factory.mktemp("server"))) as servers:
+    with closing(ForkServers(of_all_workers / "servers")) as servers:
         yield servers

@@ -13,6 +13,7 @@ With the folder of ``commands`` first in PATH, ``zarrfeed`` in a shell comes to 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import io
 import json
@@ -24,12 +25,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +72,7 @@ class ForkServer:
     """
 
     def __init__(self, address: Path, commands: Path) -> None:
-        self._address, self._commands = address, commands
+        self.address, self.commands = address, commands
 
     def run(
         self,
@@ -112,11 +116,11 @@ class ForkServer:
         streams: Sequence[int],
     ) -> ForkedScript:
         """Start a script, as `run` does; ``streams`` are its standard output and error."""
-        path = f"{self._commands}:{variables['PATH']}"
-        environment = {**variables, "PATH": path, ADDRESS: str(self._address)}
+        path = f"{self.commands}:{variables['PATH']}"
+        environment = {**variables, "PATH": path, ADDRESS: str(self.address)}
         asked = json.dumps(["script", [str(script), *arguments], str(folder), environment]).encode()
         server = socket.socket(socket.AF_UNIX)
-        server.connect(str(self._address))
+        server.connect(str(self.address))
         with open(os.devnull, "rb") as nothing:
             socket.send_fds(server, [len(asked).to_bytes(4, "big")], [nothing.fileno(), *streams])
         server.sendall(asked)
@@ -154,29 +158,63 @@ class ForkedScript:
 class ForkServers:
     """A server for each backend of Keras, which starts when it is first needed.
 
+    Processes with the same folder share them, those of pytest-xdist. Whoever has started one ends
+    it, once the others are done.
+
     Parameters
     ----------
     folder
-        Empty folder.
+        A folder that is empty before the first of them.
     """
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
-        self._started: dict[str, ForkServer] = {}
+        self._found: dict[str, ForkServer] = {}
+        self._started = False
         self._stack = ExitStack()
+        self._users = (folder / "users").open("a")
+        fcntl.flock(self._users, fcntl.LOCK_SH)
 
     def on(self, backend: str) -> ForkServer:
         """Return the server that has imported Keras on a backend."""
-        if backend not in self._started:
-            folder = self._folder / backend
-            folder.mkdir()
-            server = fork_server(folder, *MODULES, KERAS_BACKEND=backend, COLUMNS="100")
-            self._started[backend] = self._stack.enter_context(server)
-        return self._started[backend]
+        if backend not in self._found:
+            with (self._folder / f"{backend}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._found[backend] = self._of_others(backend) or self._start(backend)
+        return self._found[backend]
+
+    def _of_others(self, backend: str) -> ForkServer | None:
+        with suppress(FileNotFoundError):
+            address, commands, owner = json.loads((self._folder / f"{backend}.json").read_text())
+            if psutil.pid_exists(owner):
+                return ForkServer(Path(address), Path(commands))
+        return None
+
+    def _start(self, backend: str) -> ForkServer:
+        folder = self._folder / f"{backend} of {os.getpid()}"
+        folder.mkdir()
+        server = self._stack.enter_context(
+            fork_server(folder, *MODULES, KERAS_BACKEND=backend, COLUMNS="100")
+        )
+        told = self._folder / f"{backend}.json"
+        told.write_text(json.dumps([str(server.address), str(server.commands), os.getpid()]))
+        self._stack.callback(told.unlink)
+        self._started = True
+        return server
 
     def close(self) -> None:
-        """End all servers."""
-        self._stack.close()
+        """End the servers that were started here, when nobody needs them any more."""
+        with self._users:
+            if self._started:
+                fcntl.flock(self._users, fcntl.LOCK_UN)
+                deadline = time.monotonic() + 600
+                while time.monotonic() < deadline:
+                    with suppress(BlockingIOError):
+                        fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    time.sleep(0.1)
+            self._stack.close()
 
 
 @contextmanager

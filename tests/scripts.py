@@ -17,11 +17,19 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import IO
+    from typing import IO, Any
 
     from fork_server import ForkedScript, ForkServers
 
 SECONDS = 400  # on a busy machine; alone a script takes 20
+
+
+def backends(*every_day: str, soak: tuple[str, ...]) -> list[Any]:
+    """Return parameters: backends to test on every day, and those that only `make soak` tries.
+
+    What Keras does with batches is tested on all of them every day by ``test_keras``.
+    """
+    return [*every_day, *(pytest.param(each, marks=pytest.mark.soak) for each in soak)]
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -27,10 +27,10 @@ def test_the_driver_sees_errors_crashes_hangs_and_bombs() -> None:
 
 # A class of trials for every kind of input; the number of trials of the short form.
 TRIALS = {
-    "store_trials:StoreTrials": 150,
-    "store_trials:PackedTrials": 25,
-    "in_place_trials:InPlaceTrials": 150,
-    "source_trials:SourceTrials": 200,
+    "store_trials:StoreTrials": 60,
+    "store_trials:PackedTrials": 10,
+    "in_place_trials:InPlaceTrials": 60,
+    "source_trials:SourceTrials": 80,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from patch_stores import ct, write_classed_cases
-from scripts import output_on
+from scripts import backends, output_on
 from stores import write_split
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
+@pytest.fixture(scope="module", params=backends("tensorflow", "torch", soak=("jax", "tf_keras")))
 def differences(
     request: pytest.FixtureRequest, splits: Path, imported: ForkServers | None
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from scripts import output_on
+from scripts import backends, output_on
 from zarrfeed_convert import convert
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "train"
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+@pytest.fixture(scope="module", params=backends("torch", soak=("tensorflow", "jax")))
 def seen(
     request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from one_channel_arrays import ARRAYS, COUNT, SIZE
-from scripts import output_on
+from scripts import backends, output_on
 from stores import write_split
 from zarrfeed import ZarrSequence
 
@@ -48,7 +48,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_split(tmp_path_factory.mktemp("labels") / "train", arrays)
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+@pytest.fixture(scope="module", params=backends("jax", soak=("tensorflow", "torch")))
 def seen(
     request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def test_an_index_of_the_box_is_the_index_of_the_array(data):
 
 
 @given(splits())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_any_box_of_any_case_is_that_of_the_source(split):
     cases, tile, codec, index = split
     with tempfile.TemporaryDirectory() as folder:

@@ -103,7 +103,7 @@ def requests(draw: st.DrawFn) -> tuple[int, Any]:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(requests(), st.integers(1, 4), st.sampled_from(["raw", "lz4"]), st.booleans())
 def test_patches_are_slices_of_the_whole_case(
     stores: Any, request_: tuple[int, Any], batch: int, codec: str, shuffle: bool

@@ -104,8 +104,15 @@ def fetched(proxy: FaultProxy) -> int:
 # -- who shares a cache ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seeds", [(SEED, SEED), (SEED, 8)], ids=["same seed", "other seeds"])
-@pytest.mark.parametrize("limit", [None, "20MiB"])
+@pytest.mark.parametrize(
+    ("seeds", "limit"),
+    [
+        ((SEED, SEED), None),
+        ((SEED, 8), "20MiB"),
+        pytest.param((SEED, 8), None, marks=pytest.mark.soak),
+        pytest.param((SEED, SEED), "20MiB", marks=pytest.mark.soak),
+    ],
+)
 def test_two_trainings_share_a_cache(
     seeds: tuple[int, int], limit: str | None, url: str, cache: Path, proxy: FaultProxy, store: Path
 ) -> None:

@@ -76,7 +76,7 @@ def example(
 
 
 @settings(
-    max_examples=5, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     absent=st.one_of(st.just(0.0), st.floats(0, 1), st.just(1.0)),

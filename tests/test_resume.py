@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinds import ids_of
-from scripts import environment, run_together
+from scripts import backends, environment, run_together
 from stores import traced_pixels, write_split
 from traced_model import traced_model
 from zarrfeed import ResumeCallback, ZarrSequence
@@ -228,7 +228,7 @@ def lines(folder: Path) -> list[str]:
     return (folder / "seen").read_text().splitlines()
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
+@pytest.fixture(scope="module", params=backends("tensorflow", "torch", soak=("jax",)))
 def uninterrupted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, imported: Servers
 ) -> tuple[str, Path, Path]:

@@ -259,6 +259,7 @@ def jax_tasks(count: int) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.soak
 def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(
     folder: Path, run: Run
 ) -> None:
@@ -271,6 +272,7 @@ def test_jax_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(
     assert not list((folder / "backup").glob("*"))
 
 
+@pytest.mark.soak
 def test_torch_goes_on_within_an_epoch_with_more_processes_that_slurm_starts(
     folder: Path, run: Run
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kinds import KINDS, Kind
-from scripts import output_on
+from scripts import backends, output_on
 from stores import write_split
 from structured_arrays import ARRAYS
 from transforms import add_edges, edges, heavier_edges, only_edges, with_edges
@@ -298,7 +298,7 @@ def test_a_third_part_needs_no_telling_name(store: Path) -> None:
         model.fit(seq, verbose=0)
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "jax", "torch", "tf_keras"])
+@pytest.fixture(scope="module", params=backends("tensorflow", "torch", soak=("jax", "tf_keras")))
 def seen(
     request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def cases(draw):
     return found, tile
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(
     cases(),
     st.booleans(),

@@ -89,7 +89,7 @@ def cases(draw):
     return found, tiles
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     cases(),
     st.booleans(),
@@ -195,7 +195,7 @@ def test_what_was_made_of_images_of_other_sizes_does_not_become_cases(tmp_path, 
     tile=st.sampled_from([None, (4, 4), (6, 5)]),
     by_name=st.booleans(),
 )
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_cases_are_chosen_and_ordered_as_a_whole(
     packed, codec, shard_tiles, order, seed, chosen, tile, by_name
 ):

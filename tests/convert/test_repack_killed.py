@@ -20,7 +20,7 @@ from zarrfeed_convert import repack
 import zarr.storage, zarr.codecs
 
 numcodecs.blosc.use_threads = False
-source, split, codec = sys.argv[1:]
+source, split, codec, step = sys.argv[1:]
 options = {"split": split, "codec": codec, "order": "source", "workers": 1, "chunk_samples": 2}
 options |= {"shard_size": 6 * 126, "overwrite": split == "train"}
 
@@ -73,7 +73,8 @@ left = 10_000
 assert child(count) == 0
 total = 10_000 - int(Path("left").read_text())
 tail = 45 if split == "train" else 20  # the old split is removed at the very end
-stops = sorted({*range(total - tail, total), *range(0, total, 20)})
+step = int(step)
+stops = sorted({*range(total - tail, total, step), *range(0, total, 20 * step)})
 for stop in stops:
     fresh()
     left = stop
@@ -86,13 +87,14 @@ print(len(stops), total)
 """
 
 
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("split", ["new", "train"])
-def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, split):
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, split, step):
     """Also where a split is replaced by what is made of it."""
     store = pack(tmp_path / "before").store
     (tmp_path / "script.py").write_text(KILLED_EVERYWHERE)
     done = subprocess.run(
-        [sys.executable, "script.py", str(store), split, "lz4"],
+        [sys.executable, "script.py", str(store), split, "lz4", str(step)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -101,4 +103,4 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, split):
     )
     assert done.returncode == 0, done.stderr
     stops, total = map(int, done.stdout.split())
-    assert 20 < stops < total
+    assert 20 < stops * step < total

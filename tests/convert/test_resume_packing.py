@@ -102,7 +102,7 @@ def kill_again_and_again(here, expected, chance):
     assert contents(here / "o.zarr") == expected
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     pairs, expected, here, seed
 ):

@@ -92,7 +92,7 @@ def test_arrays_of_zeros_have_no_files_and_pass(tmp_path):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_any_flipped_bit_of_a_shard_is_found_and_laid_to_it(healthy, codec, data):
     packed = healthy[codec]

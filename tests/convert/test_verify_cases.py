@@ -110,7 +110,7 @@ def test_what_was_packed_passes(healthy, codec):
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_of_a_shard_is_found_and_laid_to_it(healthy, codec, data):
     packed = healthy[codec]

@@ -101,7 +101,7 @@ LAYOUTS = ["HW", "HWC", "CHW", "NHW", "NHWC", "NCHW", "DHW", "CDHW", "DHWC", "ND
 
 @pytest.mark.parametrize("way", WAYS)
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
