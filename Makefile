@@ -1,6 +1,7 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv by itself.
 PYTHON ?= python3
-JOBS ?= 2
+# One more than cores: tests wait for processes and servers.
+JOBS ?= 3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -45,10 +46,10 @@ demo: .venv/for-demo  ## make cells, pack them, train a small U-Net, show what i
 docs: .venv/for-dev  ## the documentation, in docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-test: .venv/for-dev  ## the whole suite, by JOBS=2 processes
+test: .venv/for-dev  ## the whole suite, by JOBS=3 processes
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs and sequences
+soak: .venv/for-dev  ## long runs: nothing grows over hundreds of epochs; what `test` tries on few backends, on all
 	TMPDIR=$${TMPDIR:-/tmp} $(BIN)/python -m pytest -m soak  # gigabytes: not in memory
 
 fuzz: .venv/for-dev  ## mutated stores and sources by the 10,000s (half an hour; SEED=…, COUNT=… of each)

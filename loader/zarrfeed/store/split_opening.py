@@ -69,7 +69,7 @@ def join_path(path: str | os.PathLike[str], name: str) -> str | Path:
 def list_splits(
     path: str | os.PathLike[str], *, storage_options: StorageOptions | None = None
 ) -> tuple[str, ...]:
-    """Return the names of a dataset's finished splits, sorted.
+    """Return the names of a dataset's finished splits, sorted; a split itself has none.
 
     Parameters
     ----------
