@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +42,12 @@ settings.load_profile("suite")
 # A small conversion waits for the disk longer than it works: it calls fsync some fifty times. In
 # memory that is free. With TMPDIR=/tmp the tests run on a disk.
 MEMORY = Path("/dev/shm")
-if (
-    "TMPDIR" not in os.environ
-    and os.access(MEMORY, os.W_OK)
-    and shutil.disk_usage(MEMORY).free > 4 << 30
-):
-    os.environ["TMPDIR"] = str(MEMORY)
+SCRATCH: Path | None = None  # of this run, in the process that starts the others
+if "TMPDIR" not in os.environ:
+    in_memory = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30
+    # A short name, because those of sockets may have 107 characters.
+    SCRATCH = Path(tempfile.mkdtemp(prefix="zf", dir=MEMORY if in_memory else None))
+    os.environ["TMPDIR"] = str(SCRATCH)
     tempfile.tempdir = None  # so that TMPDIR is looked at again
 
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
@@ -63,6 +63,17 @@ def pytest_collection_finish() -> None:
     """Keep the million objects of imported packages out of every later ``gc.collect``."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Remove what processes that tests have killed have left, and keep folders of failed tests."""
+    if SCRATCH is not None:
+        for entry in SCRATCH.iterdir():
+            if not exitstatus or not entry.name.startswith("pytest-of-"):
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+        with suppress(OSError):
+            SCRATCH.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -232,4 +232,5 @@ def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     array([1, 3])
     """
     found = np.sort(numbers)
-    return found[np.diff(found, prepend=found[:1] - 1) != 0]
+    once: NDArray[np.int64] = found[np.diff(found, prepend=found[:1] - 1) != 0]
+    return once
