@@ -60,9 +60,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Keep the million objects of imported packages out of every later ``gc.collect``."""
+    """Keep the million objects of imported packages out of every later collection.
+
+    These come less often than Python's 700 new objects would have them: that saves 4 % of the time.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.hookimpl(trylast=True)

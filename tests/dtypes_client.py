@@ -24,6 +24,10 @@ else:
     import keras  # type: ignore[no-redef]
 
 
+# Models that get batches as they are, and take long to trace, are tried with some.
+SUBCLASSED = ("int8", "uint16", "float16")
+
+
 class Subclassed(keras.Model):  # type: ignore[misc, name-defined]
     """Its layers get batches as they are; functional models make floats of them."""
 
@@ -51,6 +55,8 @@ def compare(path: Path) -> dict[str, float]:
     scale = 1 / np.abs(images).max()
     found: dict[str, float] = {}
     for name, model in models(float(scale), images.shape[1:]).items():
+        if name == "subclassed" and path.name not in SUBCLASSED:
+            continue
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), loss=loss)
         floats = (images.astype(np.float32), masks)

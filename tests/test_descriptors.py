@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from zarr import codecs
 
 from scripts import environment
@@ -15,6 +16,7 @@ from stores import traced_pixels, write_split
 CLIENT = Path(__file__).with_name("descriptor_client.py")
 
 
+@pytest.mark.soak
 def test_any_number_of_readers_gets_along_with_few_descriptors(tmp_path: Path) -> None:
     pixels = traced_pixels(400, 2, 2)
     for name, compressors in {

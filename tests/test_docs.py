@@ -29,8 +29,13 @@ PAGES = [
     if "_build" not in page.parts and blocks_of(page.read_text("utf-8"))
 ]
 
+# They train as pages do that run every day, on data of other kinds, or in two processes.
+LONG = {"tutorials/streets.md", "tutorials/two-processes.md"}
 
-@pytest.mark.parametrize("page", PAGES)
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.soak] * (page in LONG)) for page in PAGES]
+)
 def test_the_blocks_of_every_page_run(
     page: str, tmp_path: Path, imported: ForkServers | None
 ) -> None:

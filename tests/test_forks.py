@@ -14,7 +14,11 @@ CLIENT = Path(__file__).with_name("fork_client.py")
 
 
 @pytest.mark.parametrize(
-    "kind", ["inline", pytest.param("three threads", marks=pytest.mark.soak), "two processes"]
+    "kind",
+    [
+        *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("inline", "three threads")),
+        "two processes",
+    ],
 )
 def test_parent_and_children_read_the_same_batches_and_disturb_nobody(
     kind: str, split: Path

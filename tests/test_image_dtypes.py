@@ -39,7 +39,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=backends("tensorflow", "torch", soak=("jax", "tf_keras")))
+@pytest.fixture(scope="module", params=backends("tensorflow", soak=("jax", "torch", "tf_keras")))
 def differences(
     request: pytest.FixtureRequest, splits: Path, imported: ForkServers | None
 ) -> dict[str, Any]:
@@ -53,12 +53,13 @@ def differences(
 def test_losses_and_predictions_are_those_of_the_same_numbers_in_memory(
     differences: dict[str, Any], dtype: str
 ) -> None:
-    assert len(differences[dtype]) == 4
+    assert {"functional: fit", "functional: predict"} <= set(differences[dtype])
     for what, difference in differences[dtype].items():
         assert difference < 1e-5, what
 
 
 def test_patches_of_volumes_train_as_those_that_numpy_cuts(differences: dict[str, Any]) -> None:
+    assert sum("subclassed: fit" in found for found in differences.values()) == 3
     found = differences["patches"]
     assert found.pop("moved") > 0.01
     assert len(found) == 5

@@ -306,6 +306,7 @@ def test_torch_processes_train_one_model_though_they_begin_with_other_weights(
     require_equal_weights("".join(outputs), 2)
 
 
+@pytest.mark.soak
 def test_parts_of_a_model_are_trained_in_several_processes(run: Run) -> None:
     require("jax")
     script = ["jax_model_parallel.py", "2"]

@@ -298,7 +298,7 @@ def test_a_third_part_needs_no_telling_name(store: Path) -> None:
         model.fit(seq, verbose=0)
 
 
-@pytest.fixture(scope="module", params=backends("tensorflow", "torch", soak=("jax", "tf_keras")))
+@pytest.fixture(scope="module", params=backends("tensorflow", soak=("jax", "torch", "tf_keras")))
 def seen(
     request: pytest.FixtureRequest, store: Path, imported: ForkServers | None
 ) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def run(*words: object, status: int = 0) -> str:
     return done.output
 
 
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves
 def test_the_demonstration_trains_on_patches_and_scores_whole_volumes(
     scans: Path, tmp_path: Path

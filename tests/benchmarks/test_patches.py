@@ -91,6 +91,7 @@ def test_the_touched_tiles_are_those_of_the_parts(data):
     assert touched(size, tile, box) == [part.tile for part in parts]
 
 
+@pytest.mark.soak
 def test_peers_that_are_not_installed_are_skipped_and_others_take_turns(data, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "nowhere"))
     names = [patches.MEMMAP, "nnU-Net, in the process"]

@@ -109,10 +109,10 @@ LAYOUTS = ["HW", "HWC", "CHW", "NHW", "NHWC", "NCHW", "DHW", "CDHW", "DHWC", "ND
 def test_law_a_window_is_a_part_of_the_sample(way, layout, dtype, data):
     kind, place, _, write = WAYS[way]
     sizes = {letter: data.draw(st.integers(1, 6)) for letter in layout}
-    image = RNG.integers(0, 200, tuple(sizes.values())).astype(dtype)
+    image = RNG.integers(1, 200, tuple(sizes.values())).astype(dtype)
     space = [letter for letter in layout if letter != "C"]
     mask = RNG.integers(0, 3, tuple(sizes[letter] for letter in space), np.uint8)
-    mask.flat[0] = 1  # Zarr does not write zeros, and masks of which nothing is there are refused
+    mask.flat[0] = 1  # Zarr does not write zeros, and what was never written is refused
     write("a")({"x": image, "y": mask})
     arguments = {"images": "a." + place.format("x"), "masks": "a." + place.format("y")}
     source = open_source(kind, {**arguments, "axes": layout})
