@@ -114,7 +114,7 @@ def test_cases_are_chosen_and_cut_into_other_tiles(here):
     result = invoke("a.zarr", "b.zarr", "--split", "train", "--tile", "3x6", "--dry-run")
     assert re.search(r"Would repack 3 cases as \d+ tiles into b.zarr/train; nothing", result.stdout)
     assert re.search(r"tile +3x6 +asked for", result.stdout)
-    assert re.search(r"casesallof.*a\.zarr/train", "".join(result.stdout.split()))  # it is folded
+    assert f"casesallof{here}/a.zarr/train" in "".join(result.stdout.split())  # it is folded
     result = invoke("a.zarr", "b.zarr", "--split", "train", "--tile", "3x6", "--workers", 1)
     assert result.exit_code == 0, result.output
     names = texts(zarr.open_array("b.zarr/train/case_key")[:])

@@ -77,7 +77,7 @@ def test_fetchers_that_are_always_killed_are_an_error(cache: Path, kills: list[b
 
 
 @pytest.mark.parametrize("said", [b"", b"\xff" * 8, b"a", OPEN_NOTHING])
-def test_what_is_said_to_a_fetcher_that_still_imports_is_answered(cache: Path, said: bytes) -> None:
+def test_what_is_said_to_a_new_fetcher_is_answered(cache: Path, said: bytes) -> None:
     with connect(cache) as early, connect(cache) as next_one:
         early.settimeout(60)
         next_one.settimeout(60)

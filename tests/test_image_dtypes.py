@@ -20,6 +20,8 @@ CLIENT = Path(__file__).with_name("dtypes_client.py")
 DTYPES = [
     "int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "float32", "float64",
 ]  # fmt: skip
+FUNCTIONAL = {"functional: fit", "functional: predict"}
+SUBCLASSED = {"subclassed: fit", "subclassed: predict"}
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,13 @@ def differences(
 def test_losses_and_predictions_are_those_of_the_same_numbers_in_memory(
     differences: dict[str, Any], dtype: str
 ) -> None:
-    assert {"functional: fit", "functional: predict"} <= set(differences[dtype])
+    assert set(differences[dtype]) in (FUNCTIONAL, FUNCTIONAL | SUBCLASSED)
     for what, difference in differences[dtype].items():
         assert difference < 1e-5, what
 
 
 def test_patches_of_volumes_train_as_those_that_numpy_cuts(differences: dict[str, Any]) -> None:
-    assert sum("subclassed: fit" in found for found in differences.values()) == 3
+    assert sum(set(found) >= SUBCLASSED for found in differences.values()) == 3
     found = differences["patches"]
     assert found.pop("moved") > 0.01
     assert len(found) == 5

@@ -281,10 +281,6 @@ def filled(url: str, cache: Path, expected: list[str]) -> Path:
     return cache
 
 
-def shards(cache: Path) -> list[Path]:
-    return [p for p in cache.rglob("*") if re.search("/(image|mask)/c/", str(p)) and p.is_file()]
-
-
 def is_whole(path: Path) -> bool:
     """Whether a table of blocks says that all files are there, and were verified."""
     split = path.parent.with_name(path.parent.name.removesuffix(".mirror"))

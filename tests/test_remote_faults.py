@@ -16,7 +16,7 @@ import pytest
 
 from remote_stores import (
     MIB,
-    end_fetchers,
+    expect_nothing_left,
     fetchers,
     stored_nbytes,
     trained,
@@ -86,7 +86,7 @@ def on_s3(
     url, bucket = uploaded
     proxy = fault_proxy(bucket.endpoint)
     yield Served(url, bucket.through(proxy.url).options, proxy, tmp_path / "cache")
-    end_fetchers(tmp_path / "cache")
+    expect_nothing_left(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def on_web(
     proxy = fault_proxy(web.url)
     url = published(store).replace(web.url, proxy.url)
     yield Served(url, {}, proxy, tmp_path / "cache")
-    end_fetchers(tmp_path / "cache")
+    expect_nothing_left(tmp_path / "cache")
 
 
 @pytest.fixture(params=["on_s3", "on_web"])
@@ -284,7 +284,7 @@ def test_a_disk_that_is_full_is_a_limit(
 ) -> None:
     on_web.cache = small_disk / "cache"
     assert on_web.trained() == expected
-    end_fetchers(on_web.cache)
+    expect_nothing_left(on_web.cache)
 
 
 def test_a_disk_that_holds_nothing_is_an_error_that_names_it(
@@ -294,7 +294,7 @@ def test_a_disk_that_holds_nothing_is_an_error_that_names_it(
     on_web.cache = small_disk / "cache"
     with pytest.raises((StoreError, ReadError), match=str(small_disk)):
         on_web.trained()
-    end_fetchers(on_web.cache)
+    expect_nothing_left(on_web.cache)
 
 
 def test_a_limit_holds_on_the_disk_too(on_web: Served, expected: list[str]) -> None:
