@@ -28,8 +28,11 @@ def ids_of(batch: tuple[np.ndarray, ...]) -> list[int]:
 
 
 def children() -> list[psutil.Process]:
-    """Worker processes of this very test process."""
-    return [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]
+    """Worker processes of this very test process.
+
+    Not those of its children: it may have started the fork server in which others run scripts.
+    """
+    return [child for child in psutil.Process().children() if _is_worker(child)]
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -140,6 +140,14 @@ def test_a_table_of_other_files_is_refused(tmp_path: Path) -> None:
         BlockTable.open(path, FileTable(("image",), 2, [5, 5], [0, 0]))
 
 
+def test_a_table_has_no_holes_so_that_a_full_disk_cannot_kill_who_writes_to_it(
+    tmp_path: Path,
+) -> None:
+    BlockTable.create(tmp_path / "blocks", FileTable(("image",), 1, [1 << 40], [0]))
+    found = (tmp_path / "blocks").stat()
+    assert found.st_blocks * 512 >= found.st_size > 4 << 20
+
+
 def test_a_truncated_table_has_no_blocks(tmp_path: Path) -> None:
     path = tmp_path / "blocks"
     table = FileTable(("image",), 1, [5000 * BLOCK_NBYTES], [0])

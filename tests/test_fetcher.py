@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import pickle
 import shutil
 import socket
@@ -23,6 +24,7 @@ from cases import CaseArrays, pair
 from zarrfeed.errors import ReadError, StoreError
 from zarrfeed.feed.fetching import mirror_folder
 from zarrfeed.feed.fetching.cache_space import CacheSpace
+from zarrfeed.feed.fetching.chunk_blocks import ChunkBlocks
 from zarrfeed.feed.fetching.clients import Clients
 from zarrfeed.feed.fetching.downloads import Downloads
 from zarrfeed.feed.fetching.fetch_plan import FetchPlan
@@ -32,8 +34,10 @@ from zarrfeed.feed.fetching.mirror_folder import journal_of, make_folder
 from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
 from zarrfeed.feed.fetching.whole_files import WholeFiles
 from zarrfeed.order.schedule import Schedule
+from zarrfeed.store.files import replace_file
 from zarrfeed.store.mirror import messages
 from zarrfeed.store.mirror.block_table import WHOLE, WRONG
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 from zarrfeed.store.mirror.mirrored_reader import table_path
 from zarrfeed.store.objects.object_store import ObjectStore
 from zarrfeed_convert import convert
@@ -261,6 +265,101 @@ def test_more_than_the_limit_at_once_is_an_error(run: Any) -> None:
             await fetching.downloads.require("a", fetching.mirror, np.arange(20))
 
     run(test, limit=3 * MIB)
+
+
+class FullDisk:
+    """A disk with room for so many bytes of a mirror."""
+
+    def __init__(self, mirror: Mirror, room: int) -> None:
+        self._mirror, self._room, self._write = mirror, room, mirror.write
+        mirror.write = self.write  # type: ignore[method-assign]
+
+    def write(self, file: int, offset: int, data: bytes) -> None:
+        if self._mirror.nbytes + len(data) > self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._write(file, offset, data)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        if self._mirror.nbytes + len(data) > self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, data)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batches=st.lists(
+        st.lists(st.sets(st.integers(0, BLOCKS - 1), min_size=1, max_size=8), max_size=3),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_readers_of_a_full_disk_that_holds_what_any_of_them_needs_all_get_it(
+    dataset: Path, batches: list[list[set[int]]]
+) -> None:
+    """Even if it does not hold what all need together, and some keep what they have read."""
+
+    async def read(fetching: Fetching, name: int) -> None:
+        for needed in batches[name]:
+            blocks = np.array(sorted(needed))
+            await fetching.downloads.require(name, fetching.mirror, blocks)
+            assert fetching.table.present(blocks).all()
+
+    async def read_all(fetching: Fetching) -> None:
+        mirror = await fetching.open()
+        needs = [np.array(sorted(needed)) for reader in batches for needed in reader]
+        most = max((int(fetching.files.nbytes_of(needed).sum()) for needed in needs), default=0)
+        FullDisk(mirror, most + MIB + BLOCK_NBYTES)
+        reading = asyncio.gather(*(read(fetching, name) for name in range(len(batches))))
+        await asyncio.wait_for(reading, 30)
+
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zarrfeed.feed.fetching.downloads._READ_S", 0.02)
+        asyncio.run(read_all(Fetching(Path(folder), dataset)))
+
+
+def test_a_full_disk_that_cannot_hold_what_is_needed_is_an_error_that_names_it(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        FullDisk(fetching.mirror, BLOCK_NBYTES)
+        with pytest.raises(ReadError, match=str(fetching.mirror.folder)):
+            await fetching.downloads.require("a", fetching.mirror, np.arange(3))
+
+    run(test)
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("what", ["indexes", "a whole array"])
+def test_on_a_full_disk_blocks_go_for_what_is_no_block(
+    run: Any, monkeypatch: pytest.MonkeyPatch, what: str, pinned: bool
+) -> None:
+    async def test(fetching: Fetching) -> None:
+        downloads, mirror = fetching.downloads, fetching.mirror
+        disk = FullDisk(mirror, 4 * BLOCK_NBYTES)
+        monkeypatch.setattr("zarrfeed.feed.fetching.whole_files.replace_file", disk.replace)
+        await downloads.require("a", mirror, np.arange(4))
+        if pinned:
+            asyncio.get_running_loop().call_later(0.3, downloads.unpin, "a")
+        else:
+            downloads.unpin("a")
+        if what == "indexes":
+            await ChunkBlocks(mirror, "mask", downloads).load(np.arange(3))
+            assert fetching.table.indexed.sum() == 3
+        else:
+            space = CacheSpace(fetching.cache, downloads.plan)
+            await WholeFiles(downloads, space).fetch(mirror, "channel_sums")
+            [key] = mirror.keys_of("channel_sums")
+            assert (mirror.folder / key).is_file()
+        assert 0 < mirror.nbytes < 4 * BLOCK_NBYTES
+
+    run(test)
+
+
+def test_what_cannot_be_written_is_an_error_that_names_the_folder(run: Any) -> None:
+    async def test(fetching: Fetching) -> None:
+        FullDisk(fetching.mirror, 0)
+        with pytest.raises(ReadError, match=f"{fetching.mirror.folder}: cannot be written"):
+            await ChunkBlocks(fetching.mirror, "mask", fetching.downloads).load(np.arange(3))
+
+    run(test)
 
 
 @pytest.mark.parametrize("hurt", [False, True])

@@ -119,10 +119,10 @@ def test_a_sequence_shows_its_first_batch_and_stays_where_it_is(tmp_path: Path) 
 
     plain = FrontEnd(path, 4, transform=darker, workers=2, use_multiprocessing=True, seed=5)
     other = FrontEnd(path, 4, transform=darker, workers=0, seed=5)
-    children = psutil.Process().children(recursive=True)
+    children = psutil.Process().children()
     with plain, other:
         first = shown(other)
-        assert psutil.Process().children(recursive=True) == children
+        assert psutil.Process().children() == children
         for part in (
             "FrontEnd", "samples|6", "batches|2 of 4 samples", "next|epoch 0, batch 0", "darker",
             "0, in the caller's thread", "mask|target|200 × 300 × 1|uint8", "yes, seed 5",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from kinds import children
 from stores import traced_pixels, write_split
 from zarrfeed import ZarrSequence
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.soak
 def held() -> dict[str, int]:
     """Count what this process and its workers hold; memory in MiB, theirs alone."""
     gc.collect()
-    workers = psutil.Process().children(recursive=True)
+    workers = children()
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),

@@ -22,7 +22,12 @@ class Waiter:
     def arrived(self) -> None:
         """Note that one of the blocks is there."""
         self.count -= 1
-        if not self.count and not self.done.done():
+        if not self.count:
+            self.wake()
+
+    def wake(self) -> None:
+        """Have somebody look what is there, and order what is not."""
+        if not self.done.done():
             self.done.set_result(None)
 
     def failed(self, error: ZarrfeedError) -> None:

@@ -7,6 +7,7 @@ here: 8 bytes for each chunk of the shards that were needed.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, distinct
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zarrfeed.feed.fetching.downloads import Downloads
     from zarrfeed.feed.fetching.mirror import Mirror
 
 _AT_ONCE = 16
@@ -31,11 +33,14 @@ class ChunkBlocks:
     ----------
     mirror, field
         The field, whose files come block by block.
+    downloads
+        Makes room for the indexes on a full disk.
     """
 
-    def __init__(self, mirror: Mirror, field: str) -> None:
+    def __init__(self, mirror: Mirror, field: str, downloads: Downloads) -> None:
         assert mirror.files is not None
         self._mirror = mirror
+        self._downloads = downloads
         self._layout = mirror.split.layouts[field]
         self._file = mirror.files.file_of(field, 0)
         shape = self._layout.shards, self._layout.chunks_in_use
@@ -58,7 +63,7 @@ class ChunkBlocks:
         Raises
         ------
         ReadError
-            One cannot be read, or is damaged.
+            One cannot be read or kept, or is damaged.
         """
         shards = distinct(shards)
         loop = asyncio.get_running_loop()
@@ -93,7 +98,8 @@ class ChunkBlocks:
                 raise ReadError(
                     f"{mirror.url}/{key}: {error}: upload the file again{look_up('damaged-store')}"
                 ) from error
-        mirror.keep_index(file, data)
+        keep = partial(mirror.keep_index, file, data)
+        await self._downloads.write(mirror.folder, keep, len(data))
         there = (offset >= 0) & (nbytes > 0)
         ends = np.where(there, (offset + nbytes - 1) // BLOCK_NBYTES + 1, 0)
         self._first[shard] = np.where(there, offset // BLOCK_NBYTES, 0)[:used]

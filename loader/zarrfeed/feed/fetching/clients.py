@@ -248,7 +248,7 @@ class Clients:
     def _chunks_of(self, mirror: Mirror, field: str) -> ChunkBlocks:
         name = str(mirror.folder), field
         if name not in self._chunks:
-            self._chunks[name] = ChunkBlocks(mirror, field)
+            self._chunks[name] = ChunkBlocks(mirror, field, self._downloads)
         return self._chunks[name]
 
     async def _counters(self, _: _Request) -> Message:

@@ -15,12 +15,14 @@ import numpy as np
 from zarrfeed.errors import ReadError, ZarrfeedError, look_up
 from zarrfeed.feed.fetching.block_queue import BlockQueue, Waiter
 from zarrfeed.feed.fetching.block_request import BlockRequest
+from zarrfeed.feed.fetching.file_checks import FileChecks
 from zarrfeed.feed.fetching.open_mirrors import OpenMirrors
-from zarrfeed.store.mirror.block_table import UNKNOWN, WRONG
-from zarrfeed.store.mirror.file_table import BLOCK_NBYTES, distinct
+from zarrfeed.store.mirror.block_table import UNKNOWN
+from zarrfeed.store.mirror.file_table import BLOCK_NBYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Hashable
+    from collections.abc import Callable, Coroutine, Hashable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -33,10 +35,13 @@ LANES = 16  # requests at the same time; those that somebody waits for do not wa
 _MOST_BLOCKS = (16 << 20) // BLOCK_NBYTES  # of a request
 _ALONE_BLOCKS = (1 << 20) // BLOCK_NBYTES  # of a request while somebody waits for others
 _ORDERED_BLOCKS = (512 << 20) // BLOCK_NBYTES  # that are ordered ahead of the requests
+_ATTEMPTS = 20  # to write what is no block
 _LOOK_EVERY_S = 0.5
+_READ_S = 0.25  # in which a reader has read what it required
 _PATIENCE_S = 1.0  # until something goes that the plan would keep
 _LEAST_PATIENCE_S = 0.01  # on a disk that is too small for what is read together
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NONE = np.empty(0, np.int64)
 
 
 class Downloads:
@@ -62,12 +67,11 @@ class Downloads:
         self._urgent, self._ahead = BlockQueue(), BlockQueue()
         self._running = {True: 0, False: 0}  # by whether somebody waits
         self._waiters: dict[int, list[Waiter]] = {}
-        self._waiting = 0
+        self._waiting: dict[Hashable, None] = {}  # who has waited longest first
         self._patience = _PATIENCE_S  # less after each time that it was in vain
         self._changed = asyncio.Event()
-        self._wrong: Counter[tuple[Mirror, int]] = Counter()
+        self._checks = FileChecks(plan, self._mirrors, self.counters)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._checks: dict[tuple[Mirror, int], asyncio.Task[bool]] = {}
         self._rest: deque[tuple[Mirror, int]] = deque()  # files of which some block was needed
         self._touched: set[tuple[Mirror, int]] = set()
 
@@ -90,17 +94,17 @@ class Downloads:
             They cannot be had.
         """
         plan, blocks = self.plan, local + mirror.first
-        plan.pin(name, blocks)
-        self._require_room(mirror, blocks)
         loop = asyncio.get_running_loop()
         patience = loop.time() + self._patience
-        self._waiting += 1
+        self._waiting[name] = None
         try:
             while True:
+                plan.pin(name, blocks)
+                self._require_room(mirror, blocks)
                 missing = blocks[~plan.present[blocks]]
                 if not missing.size:
                     return
-                self._refuse_wrong(mirror, missing)
+                self._checks.refuse_wrong(mirror, missing - mirror.first)
                 in_time = self._ordered_in_time(missing)
                 if not in_time and loop.time() < patience:
                     # The readers go on, and let blocks go.
@@ -110,7 +114,8 @@ class Downloads:
                 self._patience = min(_PATIENCE_S, max(_LEAST_PATIENCE_S, wanted))
                 fetch = plan.require(blocks)
                 if fetch is None:  # until somebody has read what can go
-                    await self._change(_LOOK_EVERY_S)
+                    if not await self._change(_READ_S):
+                        plan.pin_only(next(iter(self._waiting)))
                     continue
                 waiter = Waiter(missing.size)
                 for block in missing.tolist():
@@ -120,7 +125,41 @@ class Downloads:
                 self.pump()
                 await waiter.done
         finally:
-            self._waiting -= 1
+            del self._waiting[name]
+
+    async def write(self, path: Path, write: Callable[[], object], nbytes: int) -> None:
+        """Write what is no block; on a full disk, blocks go for it.
+
+        Parameters
+        ----------
+        path
+            What an error names.
+        write
+            May be called several times.
+        nbytes
+            About how many bytes it writes.
+
+        Raises
+        ------
+        ReadError
+            It cannot be written.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                write()
+                return
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise _unwritable(path, error) from error
+                full = error
+            self._take_for_limit(nbytes)
+            fetch = self.plan.require(_NONE)
+            if fetch is None:
+                await self._change(_READ_S)
+            else:
+                self.carry_out(fetch)
+                await self._mirrors.freed()
+        raise _unwritable(path, full)
 
     def unpin(self, name: Hashable) -> None:
         """Let the blocks go that somebody required last."""
@@ -140,7 +179,7 @@ class Downloads:
         local = local[mirror.table.verified[mirror.files.files_of(local)] == UNKNOWN]
         if local.size:
             self.counters["doubted"] += local.size
-            self._forget(mirror, local)
+            self._checks.forget(mirror, local)
         return bool(local.size)
 
     def advance(self, name: Hashable, batch: int) -> None:
@@ -180,11 +219,12 @@ class Downloads:
             self.carry_out(fetch)
         return bool((plan.present | plan.coming)[blocks].all())
 
-    async def _change(self, seconds: float) -> None:
-        """Wait until something has come, or may go."""
+    async def _change(self, seconds: float) -> bool:
+        """Wait until something has come, or may go; False if nothing has in time."""
         self._changed.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
+        return self._changed.is_set()
 
     def _order_ahead(self) -> None:
         most = _ORDERED_BLOCKS
@@ -204,7 +244,7 @@ class Downloads:
             blocks = mirror.files.blocks_of(file)
             first = mirror.first
             fetch = None
-            if mirror.clients and not self._wrong[mirror, file]:
+            if mirror.clients and not self._checks.came_wrong(mirror, file):
                 fetch = self.plan.rest_of(first + blocks.start, first + blocks.stop, most)
             if fetch is not None:
                 return fetch
@@ -274,58 +314,37 @@ class Downloads:
                 waiter.failed(error)
 
     def _no_space(self, mirror: Mirror, local: range, error: OSError) -> None:
-        """Take a full disk for a limit that has been reached."""
-        plan, blocks = self.plan, np.array(local) + mirror.first
-        plan.failed(blocks)
-        advice = "if files of the cache were removed, start again; or give another cache="
-        if error.errno in _NO_SPACE:
-            advice = "nothing else in the cache can go: free space, or give another cache="
-            plan.limit = max(0, plan.taken - BLOCK_NBYTES)
-            plan.plan_again()
-            fetch = plan.require(blocks)
-            if fetch is not None:
-                self.counters["full"] += 1
-                self.carry_out(fetch, self._urgent)
-                return
-        self._fail(
-            mirror,
-            local,
-            ReadError(
-                f"{mirror.folder}: a block cannot be written ({error.strerror}): {advice}"
-                f"{look_up('remote-store')}"
-            ),
-        )
+        """Let those ask again who wait for blocks that a full disk cannot hold."""
+        if error.errno not in _NO_SPACE:
+            self._fail(mirror, local, _unwritable(mirror.folder, error))
+            return
+        blocks = np.array(local) + mirror.first
+        self.plan.failed(blocks)
+        self._take_for_limit(0)
+        for block in blocks.tolist():
+            for waiter in self._waiters.pop(block, ()):
+                waiter.wake()
+
+    def _take_for_limit(self, nbytes: int) -> None:
+        """Take a full disk for a limit, below what there is, so that something goes."""
+        self.counters["full"] += 1
+        self.plan.limit = max(0, self.plan.taken - max(BLOCK_NBYTES, nbytes))
+        self.plan.plan_again()
 
     def _require_room(self, mirror: Mirror, blocks: NDArray[np.int64]) -> None:
         needed, limit = int(self.plan.nbytes[blocks].sum()), self.plan.limit
         if limit is not None and needed > limit:
             raise ReadError(
-                f"{mirror.url}: needed {needed:,} bytes at the same time, but the cache has room "
-                f"for {limit:,}: raise cache_limit if you gave one, free space on its disk, or "
-                f"read less at a time{look_up('cache-limit')}"
+                f"{mirror.folder}: needed {needed:,} bytes at the same time, but there is room for "
+                f"{limit:,} in the cache: raise cache_limit if you gave one, free space on its "
+                f"disk, or read less at a time{look_up('cache-limit')}"
             )
-
-    def _refuse_wrong(self, mirror: Mirror, missing: NDArray[np.int64]) -> None:
-        assert mirror.files is not None
-        assert mirror.table is not None
-        for file in distinct(mirror.files.files_of(missing - mirror.first)).tolist():
-            if mirror.table.verified[file] == WRONG:
-                raise ReadError(
-                    f"{mirror.url}/{mirror.key_of(file)}: came twice with other bytes than those "
-                    f"that were packed (their xxh3_64 differs); upload the file again, or convert "
-                    f"again{look_up('damaged-store')}"
-                )
 
     # -- verification -----------------------------------------------------------------------------
 
     async def _was_kept(self, mirror: Mirror, file: int) -> bool:
         """Return whether a file is as before this machine was started again; then it is there."""
-        name = mirror, file
-        check = self._checks.get(name)
-        if check is None:
-            hashing = asyncio.to_thread(mirror.digest_is_right, file)
-            check = self._checks[name] = asyncio.get_running_loop().create_task(hashing)
-        right = await asyncio.shield(check)
+        right = await self._checks.was_kept(mirror, file)
         if file in mirror.unchecked:
             mirror.unchecked.discard(file)
             if right:
@@ -337,31 +356,15 @@ class Downloads:
 
     async def _verify(self, mirror: Mirror, file: int) -> None:
         """Compare the hash of a complete file; if it is wrong, fetch the file again, once."""
-        assert mirror.files is not None
-        assert mirror.table is not None
-        before = mirror.table.evictions
-        right = await asyncio.to_thread(mirror.digest_is_right, file)
-        if mirror.table.missing[file] or mirror.table.evictions != before:
-            return  # it was not whole all the time
-        if right:
-            mirror.mark_whole(file)
-            self.counters["verified"] += 1
-            return
-        name = mirror, file
-        self._wrong[name] += 1
-        blocks = np.array(mirror.files.blocks_of(file))
-        self._forget(mirror, blocks)
-        _LOG.warning("%s/%s: wrong bytes (xxh3_64)", mirror.url, mirror.key_of(file))
-        mirror.warn_of(file)
-        if self._wrong[name] > 1:
-            mirror.table.verified[file] = WRONG
-            return
-        fetch = self.plan.require(blocks + mirror.first)
+        again = await self._checks.verify(mirror, file)
+        fetch = None if again is None else self.plan.require(again)
         if fetch is not None:
             self.carry_out(fetch)
             self.pump()
 
-    def _forget(self, mirror: Mirror, local: NDArray[np.int64]) -> None:
-        """Let damaged blocks go, before anybody else can read them."""
-        self._mirrors.evict(mirror, local)
-        self.plan.gone(local + mirror.first)
+
+def _unwritable(path: Path, error: OSError) -> ReadError:
+    return ReadError(
+        f"{path}: cannot be written ({error.strerror}): if its disk is full, free space; if files "
+        f"of the cache were removed, start again; or give another cache={look_up('remote-store')}"
+    )

@@ -170,6 +170,10 @@ class FetchPlan:
         """Let blocks go again."""
         self._pinned.pop(name, None)
 
+    def pin_only(self, name: Hashable) -> None:
+        """Let the blocks go of all others."""
+        self._pinned = {name: self._pinned[name]}
+
     def plan_again(self) -> None:
         """Plan from the readers' places on, with what is there now."""
         self._exchanges.clear()

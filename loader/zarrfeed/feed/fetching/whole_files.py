@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import xxhash
@@ -49,7 +50,7 @@ class WholeFiles:
     Parameters
     ----------
     downloads
-        Counts requests and bytes.
+        Counts requests and bytes, and makes room on a full disk.
     space
         The limit of the cache.
     """
@@ -86,7 +87,6 @@ class WholeFiles:
     async def _fetch_all(self, mirror: Mirror, array: str, journal: Path) -> None:
         lanes, kept = asyncio.Semaphore(_AT_ONCE), _read_journal(journal)
         with journal.open("a", buffering=1, encoding="utf-8") as lines:
-            lines.write("\n")  # who was killed may have left half a line
             await asyncio.gather(
                 *(
                     self._keep(mirror, key, kept.get(key), lines, lanes)
@@ -112,7 +112,9 @@ class WholeFiles:
             elif known:
                 return
         if not lines.closed:  # as it is when another file could not be fetched
-            lines.write(json.dumps(kept._replace(boot=self._boot)) + "\n")
+            # Who was killed, and a full disk, may have left half a line.
+            line = f"\n{json.dumps(kept._replace(boot=self._boot))}\n"
+            await self._downloads.write(path, partial(lines.write, line), len(line))
 
     async def _fetch(self, mirror: Mirror, key: str, path: Path) -> _Kept:
         """Fetch a file; one that Zarr allows to be missing may be."""
@@ -127,7 +129,8 @@ class WholeFiles:
         self._downloads.counters["requests"] += 1
         self._space.make_way(found.of.nbytes)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, found.data)
+        replace = partial(replace_file, path, found.data)
+        await self._downloads.write(path, replace, found.of.nbytes)
         return _Kept(self._boot, key, found.of.nbytes, xxhash.xxh3_64_intdigest(found.data))
 
 

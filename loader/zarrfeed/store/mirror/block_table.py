@@ -126,13 +126,13 @@ class BlockTable:
         header = np.zeros((), _HEADER)
         header["magic"], header["version"] = _MAGIC, _VERSION
         header["files"], header["blocks"] = files.files, files.blocks
-        generations, _, _, end = _ends(files)
+        generations, missing, _, end = _ends(files)
+        content = np.zeros(end, np.uint8)
+        content[: header.nbytes] = np.frombuffer(header.tobytes(), np.uint8)
+        content[generations:missing].view("<u4")[:] = np.diff(files.first_block)
         aside = path.with_name(path.name + ".tmp")
-        with aside.open("wb") as file:
-            file.write(header.tobytes())
-            file.seek(generations)
-            file.write(np.diff(files.first_block).astype("<u4").tobytes())
-            file.truncate(end)
+        # All of it: on a full disk, who writes to a hole of a mapped file is killed.
+        aside.write_bytes(content.data)
         aside.replace(path)
 
     @classmethod
