@@ -44,8 +44,8 @@ http {{
     }}
 }}
 """
-# The shell ends the server when its own standard input is closed, so when the parent has died.
-_SHELL = '"$@" & server=$!; cat >/dev/null; kill $server; wait $server'
+# The shell ends the server when it gets a line, or its standard input is closed: the parent died.
+_SHELL = '"$@" & server=$!; read -r _; kill $server; wait $server'
 _ATTEMPTS = 5  # another process may take the port in between
 
 
@@ -133,7 +133,8 @@ def serving(root: Path) -> Iterator[WebServer]:
                         yield WebServer(f"http://127.0.0.1:{port}", root, own / "access.log")
                         return
                 finally:
-                    sh.communicate(timeout=20)  # closes its standard input
+                    # A line, because a fork of this process may have the pipe open.
+                    sh.communicate(b"\n", timeout=20)
         raise RuntimeError(f"nginx did not start: {(own / 'error.log').read_text('utf-8')}")
 
 

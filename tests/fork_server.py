@@ -253,7 +253,7 @@ def fork_server(folder: Path, *modules: str, **variables: str) -> Iterator[ForkS
         try:
             yield ForkServer(address, commands)
         finally:
-            process.communicate(timeout=60)  # it ends with its standard input
+            process.communicate(b"\n", timeout=60)
 
 
 def write_client(path: Path, kind: str) -> None:
@@ -263,7 +263,7 @@ def write_client(path: Path, kind: str) -> None:
 
 
 def serve(listening: socket.socket) -> None:
-    """Fork for whoever asks, until standard input ends."""
+    """Fork for whoever asks, until standard input has something, or ends with who has it open."""
     keepers = set()
     while True:
         ready, _, _ = select.select([listening, 0], [], [], 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from scripts import wait_until
+from scripts import backends, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def server(imported: ForkServers | None) -> ForkServer:
     return imported.on("tensorflow")
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", backends("tensorflow", soak=("jax", "torch")))
 def test_a_script_finds_its_backend_and_begins_with_one_thread(
     imported: ForkServers | None, tmp_path: Path, backend: str
 ) -> None:
@@ -81,4 +81,11 @@ def test_nothing_goes_on_when_time_is_up(server: ForkServer, tmp_path: Path) -> 
         server.run(script, folder=tmp_path, variables=os.environ, timeout=3)
     assert time.monotonic() - began < 60
     pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+    wait_until(lambda: has_ended(pid))
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -65,7 +65,14 @@ def whole(store, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize(("before", "first"), [("nothing", 0), ("unfinished", 1), ("finished", 2)])
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [
+        pytest.param("nothing", 0, marks=pytest.mark.soak),
+        ("unfinished", 1),
+        pytest.param("finished", 2, marks=pytest.mark.soak),
+    ],
+)
 def test_after_a_kill_the_same_call_ends_the_work(store, whole, tmp_path, before, first):
     """Before it, there may be predictions of another model, finished or not."""
     there = tmp_path / "before"

@@ -107,8 +107,8 @@ def fetched(proxy: FaultProxy) -> int:
 @pytest.mark.parametrize(
     ("seeds", "limit"),
     [
-        ((SEED, SEED), None),
         ((SEED, 8), "20MiB"),
+        pytest.param((SEED, SEED), None, marks=pytest.mark.soak),
         pytest.param((SEED, 8), None, marks=pytest.mark.soak),
         pytest.param((SEED, SEED), "20MiB", marks=pytest.mark.soak),
     ],

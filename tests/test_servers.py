@@ -16,6 +16,8 @@ import pytest
 
 from scripts import environment, gone, wait_until
 from servers.fault_proxy import FaultProxy, Rule
+from servers.s3 import s3_server
+from web_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,3 +190,17 @@ def test_servers_end_with_a_killed_parent(tmp_path: Path, web: WebServer) -> Non
         assert len(children) >= 3  # moto, the shell, nginx
         os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: gone(children))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_servers_end_though_a_fork_has_their_pipes_open(tmp_path: Path, web: WebServer) -> None:
+    del web  # which skips the test without nginx
+    began = time.monotonic()
+    with s3_server(), serving(tmp_path):
+        fork = os.fork()
+        if not fork:
+            time.sleep(60)
+            os._exit(0)
+    assert time.monotonic() - began < 20
+    os.kill(fork, signal.SIGKILL)
+    os.waitpid(fork, 0)

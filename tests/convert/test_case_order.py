@@ -128,7 +128,7 @@ print(report.decisions[-1].reason)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the peak")
-@pytest.mark.parametrize("width", [128, 2048], ids=["squares", "strips"])
+@pytest.mark.parametrize("width", [128, pytest.param(2048, marks=pytest.mark.soak)])
 def test_a_packer_of_cases_keeps_no_shard_in_memory(tmp_path, width):
     command = [sys.executable, "-c", MEMORY, str(tmp_path / "o"), str(width)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

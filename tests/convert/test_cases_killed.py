@@ -37,7 +37,7 @@ def kills_until_done(how, first, step):
     return len([*killed_until_done(SETUP, WORK, [how], range(first, 20_000, step))])
 
 
-@pytest.mark.parametrize("how", ["convert", "copied", "cut"])
+@pytest.mark.parametrize("how", ["convert", pytest.param("copied", marks=pytest.mark.soak), "cut"])
 def test_killed_at_any_step_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, how):
     monkeypatch.chdir(tmp_path)
     source = CaseArrays(CASES)

@@ -88,7 +88,7 @@ print(len(stops), total)
 
 
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("split", ["new", "train"])
+@pytest.mark.parametrize("split", [pytest.param("new", marks=pytest.mark.soak), "train"])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path, split, step):
     """Also where a split is replaced by what is made of it."""
     store = pack(tmp_path / "before").store

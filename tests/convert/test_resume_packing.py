@@ -116,7 +116,10 @@ def test_conversions_are_killed_for_minutes(pairs, expected, here):
         shutil.rmtree(here / "o.zarr")
 
 
-@pytest.mark.parametrize("overwrite", [(), ("overwrite",)], ids=["first", "overwriting"])
+@pytest.mark.parametrize(
+    "overwrite",
+    [pytest.param((), marks=pytest.mark.soak, id="first"), pytest.param(("overwrite",), id="over")],
+)
 def test_a_kill_at_any_step_leaves_what_the_next_run_completes(
     pairs, expected, here, write_pairs, overwrite
 ):

@@ -66,8 +66,10 @@ def pack(source, out, **options):
 BAD = {3: "probe", 5: "size", 8: "read", 11: "value", 30: "promise", 39: "read"}
 
 
-@pytest.mark.parametrize("order", ["shuffled", "source"])
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    ("workers", "order"),
+    [(1, "source"), (3, "shuffled"), pytest.param(3, "source", marks=pytest.mark.soak)],
+)
 def test_counts_add_up_and_every_other_sample_is_there(tmp_path, order, workers):
     source = Arrays(40, BAD)
     report = pack(source, tmp_path / "o", order=order, workers=workers)

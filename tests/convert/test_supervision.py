@@ -71,8 +71,21 @@ def run(*command, cwd=None, **environment):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [Faulty, FaultyWhenRead])
-@pytest.mark.parametrize("how", ["crashed", "did not end", "IndexError", "MemoryError"])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        (Faulty, "crashed"),
+        (Faulty, "did not end"),
+        (FaultyWhenRead, "IndexError"),
+        (Faulty, "MemoryError"),
+        # The next test has others that are lost when they are read.
+        *(
+            pytest.param(FaultyWhenRead, how, marks=pytest.mark.soak)
+            for how in ("crashed", "did not end", "MemoryError")
+        ),
+        pytest.param(Faulty, "IndexError", marks=pytest.mark.soak),
+    ],
+)
 def test_a_sample_over_which_a_process_is_lost_is_named(tmp_path, write_pairs, kind, how):
     source = kind(*write_pairs(4), how)
     with pytest.raises(SourceError, match=rf"images/s001\.png: .*{how}"):

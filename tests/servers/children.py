@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def child(
     command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command that ends once its standard input is closed.
+    """Run a command that ends once its standard input has a line, or is closed.
 
-    A test process that is killed closes it, too.
+    A test process that is killed closes it. One that goes on writes a line, because a process that
+    it forked meanwhile may have the pipe open.
     """
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -24,10 +25,8 @@ def child(
         try:
             yield process
         finally:
-            assert process.stdin is not None
-            process.stdin.close()
             try:
-                process.wait(20)
+                process.communicate("\n", timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

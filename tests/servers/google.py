@@ -42,7 +42,7 @@ def google(environ, start):
 server = make_server("127.0.0.1", 0, google, True, request_handler=MotoRequestHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print(json.dumps(server.server_address[1]), flush=True)
-sys.stdin.read()
+sys.stdin.readline()
 os._exit(0)
 """
 

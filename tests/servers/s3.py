@@ -34,7 +34,7 @@ server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 about = [server.get_host_and_port()[1], key.access_key_id, key.secret_access_key]
 print(json.dumps(about), flush=True)
-sys.stdin.read()
+sys.stdin.readline()
 os._exit(0)
 """
 

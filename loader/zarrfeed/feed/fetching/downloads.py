@@ -144,14 +144,13 @@ class Downloads:
         ReadError
             It cannot be written.
         """
-        for _ in range(_ATTEMPTS):
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 write()
                 return
             except OSError as error:
-                if error.errno not in _NO_SPACE:
+                if error.errno not in _NO_SPACE or not left:
                     raise _unwritable(path, error) from error
-                full = error
             self._take_for_limit(nbytes)
             fetch = self.plan.require(_NONE)
             if fetch is None:
@@ -159,7 +158,6 @@ class Downloads:
             else:
                 self.carry_out(fetch)
                 await self._mirrors.freed()
-        raise _unwritable(path, full)
 
     def unpin(self, name: Hashable) -> None:
         """Let the blocks go that somebody required last."""
