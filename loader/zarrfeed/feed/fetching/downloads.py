@@ -67,7 +67,8 @@ class Downloads:
         self._urgent, self._ahead = BlockQueue(), BlockQueue()
         self._running = {True: 0, False: 0}  # by whether somebody waits
         self._waiters: dict[int, list[Waiter]] = {}
-        self._waiting: dict[Hashable, None] = {}  # who has waited longest first
+        # Who waits, and for which blocks; who has waited longest comes first.
+        self._waiting: dict[Hashable, NDArray[np.int64]] = {}
         self._patience = _PATIENCE_S  # less after each time that it was in vain
         self._changed = asyncio.Event()
         self._checks = FileChecks(plan, self._mirrors, self.counters)
@@ -96,7 +97,7 @@ class Downloads:
         plan, blocks = self.plan, local + mirror.first
         loop = asyncio.get_running_loop()
         patience = loop.time() + self._patience
-        self._waiting[name] = None
+        self._waiting[name] = blocks
         try:
             while True:
                 plan.pin(name, blocks)
@@ -115,7 +116,7 @@ class Downloads:
                 fetch = plan.require(blocks)
                 if fetch is None:  # until somebody has read what can go
                     if not await self._change(_READ_S):
-                        plan.pin_only(next(iter(self._waiting)))
+                        plan.pin_only(*next(iter(self._waiting.items())))
                     continue
                 waiter = Waiter(missing.size)
                 for block in missing.tolist():

@@ -170,9 +170,9 @@ class FetchPlan:
         """Let blocks go again."""
         self._pinned.pop(name, None)
 
-    def pin_only(self, name: Hashable) -> None:
-        """Let the blocks go of all others."""
-        self._pinned = {name: self._pinned[name]}
+    def pin_only(self, name: Hashable, blocks: NDArray[np.int64]) -> None:
+        """Keep these blocks, and let those of all others go."""
+        self._pinned = {name: blocks}
 
     def plan_again(self) -> None:
         """Plan from the readers' places on, with what is there now."""
