@@ -31,6 +31,7 @@ from zarrfeed.feed.fetching.fetch_plan import FetchPlan
 from zarrfeed.feed.fetching.found_split import find_split
 from zarrfeed.feed.fetching.mirror import Mirror
 from zarrfeed.feed.fetching.mirror_folder import journal_of, make_folder
+from zarrfeed.feed.fetching.next_uses import NextUses
 from zarrfeed.feed.fetching.upcoming import Plan, Upcoming
 from zarrfeed.feed.fetching.whole_files import WholeFiles
 from zarrfeed.order.schedule import Schedule
@@ -145,6 +146,30 @@ def test_neighbours_come_by_one_request(run: Any) -> None:
         await fetching.downloads.require("a", fetching.mirror, np.arange(12))
         await fetching.settled()
         assert fetching.objects.asked[0][1:] == (0, 3 * MIB)
+
+    run(test)
+
+
+def test_nothing_is_asked_for_before_what_a_new_reader_needs_first_has_come(run: Any) -> None:
+    first, later = [1, 20, 40], [2, 21, 45]
+
+    async def test(fetching: Fetching) -> None:
+        downloads, objects = fetching.downloads, fetching.objects
+        uses = NextUses(BLOCKS)
+        downloads.plan.add_reader("a", uses)
+        uses.append(np.zeros(3, np.int64), np.array(first), 1)
+        objects.asked.clear()
+        downloads.begin(np.array(first))
+        uses.append(np.ones(3, np.int64), np.array(later), 2)
+        downloads.pump()
+        await downloads.first_come()
+        assert fetching.table.present(np.array(first)).all()
+        places = [fetching.files.place_of(block) for block in first]
+        needed = [(fetching.mirror.key_of(place.file), place.offset) for place in places]
+        assert [(key, start) for key, start, _ in objects.asked[:3]] == needed
+        assert {stop - start for _, start, stop in objects.asked[:3]} == {BLOCK_NBYTES}
+        await fetching.settled()
+        assert fetching.table.present(np.array(later)).all()
 
     run(test)
 

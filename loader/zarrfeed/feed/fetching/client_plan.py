@@ -103,7 +103,7 @@ class ClientPlan:
         downloads = self._downloads
         downloads.plan.remove_reader(self._name)
         downloads.plan.add_reader(self._name, upcoming.uses)
-        await upcoming.extend()
+        downloads.begin(await upcoming.extend())
         if self._space.limit is not None:  # which the user gave; a full disk may hold less
             await self._require_window(upcoming, self._space.limit)
         downloads.pump()
@@ -134,6 +134,7 @@ class ClientPlan:
 
     async def _extend(self, upcoming: Upcoming) -> None:
         try:
+            await self._downloads.first_come()
             while not upcoming.complete:
                 await upcoming.extend()
                 self._downloads.pump()

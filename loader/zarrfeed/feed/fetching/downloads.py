@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 from collections import Counter, deque
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,6 +68,7 @@ class Downloads:
         self._waiters: dict[int, list[Waiter]] = {}
         # Who waits, and for which blocks; who has waited longest comes first.
         self._waiting: dict[Hashable, NDArray[np.int64]] = {}
+        self._first = _NONE  # blocks of readers' first batches
         self._patience = _PATIENCE_S  # less after each time that it was in vain
         self._changed = asyncio.Event()
         self._checks = FileChecks(plan, self._mirrors, self.counters)
@@ -194,6 +194,19 @@ class Downloads:
             self.counters["evicted"] += local.size
         (self._ahead if queue is None else queue).add(fetch.blocks.tolist())
 
+    def begin(self, blocks: NDArray[np.int64]) -> None:
+        """Order what is known to be needed, then nothing until a new reader's first batch has come.
+
+        Anything else would take the network from what somebody waits for.
+
+        Parameters
+        ----------
+        blocks
+            (n,) int64: those of the first batch, numbered among all blocks.
+        """
+        self.pump()
+        self._first = np.concatenate((self._first, blocks))
+
     def pump(self) -> None:
         """Start as many requests as may run."""
         while self._running[True] < LANES and len(self._urgent):
@@ -221,11 +234,23 @@ class Downloads:
     async def _change(self, seconds: float) -> bool:
         """Wait until something has come, or may go; False if nothing has in time."""
         self._changed.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        return self._changed.is_set()
+        try:
+            return await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return False
+
+    async def first_come(self) -> None:
+        """Wait until what new readers need first has come."""
+        while self._first_comes():
+            await self._change(_LOOK_EVERY_S)
+
+    def _first_comes(self) -> bool:
+        self._first = self._first[self.plan.coming[self._first]]
+        return self._first.size > 0
 
     def _order_ahead(self) -> None:
+        if self._first_comes():
+            return
         most = _ORDERED_BLOCKS
         if self.plan.limit is not None:
             most = max(1, min(most, self.plan.limit // BLOCK_NBYTES // 16))

@@ -140,8 +140,13 @@ class Upcoming:
         planned = min(self.uses.planned, self.uses.position + self.epoch_batches)
         return planned + _EPOCHS * self.epoch_batches
 
-    async def extend(self) -> None:
-        """Compute what the next batches use.
+    async def extend(self) -> NDArray[np.int64]:
+        """Compute what the next batches use; the first time, that is one batch.
+
+        Returns
+        -------
+        (n,) int64
+            The blocks, numbered among all blocks.
 
         Raises
         ------
@@ -164,6 +169,7 @@ class Upcoming:
                 pairs.append((found, block + part.mirror.first))
         at, block = await asyncio.to_thread(_distinct, pairs)
         self.uses.append(at, block, int(batch[-1]) + 1 if batch.size else first)
+        return block
 
     def widest(self, nbytes: NDArray[np.int64]) -> int:
         """Return the largest number of bytes that batches need that are read at the same time.
