@@ -300,14 +300,16 @@ class FullDisk:
         mirror.write = self.write  # type: ignore[method-assign]
 
     def write(self, file: int, offset: int, data: bytes) -> None:
-        if self._mirror.nbytes + len(data) > self._room:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        self._require_room(data)
         self._write(file, offset, data)
 
     def replace(self, path: Path, data: bytes) -> None:
+        self._require_room(data)
+        replace_file(path, data)
+
+    def _require_room(self, data: bytes) -> None:
         if self._mirror.nbytes + len(data) > self._room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        replace_file(path, data)
 
 
 @settings(max_examples=25, deadline=None)

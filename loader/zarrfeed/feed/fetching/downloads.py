@@ -207,6 +207,11 @@ class Downloads:
         self.pump()
         self._first = np.concatenate((self._first, blocks))
 
+    async def first_come(self) -> None:
+        """Wait until what new readers need first has come."""
+        while self._first_comes():
+            await self._change(_LOOK_EVERY_S)
+
     def pump(self) -> None:
         """Start as many requests as may run."""
         while self._running[True] < LANES and len(self._urgent):
@@ -238,11 +243,6 @@ class Downloads:
             return await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return False
-
-    async def first_come(self) -> None:
-        """Wait until what new readers need first has come."""
-        while self._first_comes():
-            await self._change(_LOOK_EVERY_S)
 
     def _first_comes(self) -> bool:
         self._first = self._first[self.plan.coming[self._first]]
