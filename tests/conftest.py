@@ -7,6 +7,7 @@ import locale
 import os
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from contextlib import closing, suppress
@@ -93,6 +94,19 @@ def _compiled_once(of_all_workers: Path) -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(of_all_workers / "jax")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_certificate(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Trust one authority: for every store, obstore would read all of the system's, in 10 ms.
+
+    The servers of tests are on this machine, and have no certificates.
+    """
+    if found := ssl.create_default_context().get_ca_certs(binary_form=True):
+        path = tmp_path_factory.mktemp("trusted") / "one.pem"
+        path.write_text(ssl.DER_cert_to_PEM_cert(found[0]))
+        os.environ["SSL_CERT_FILE"] = str(path)
+        os.environ.pop("SSL_CERT_DIR", None)
 
 
 @pytest.fixture(autouse=True)

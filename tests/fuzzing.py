@@ -154,8 +154,8 @@ def named_by(folder: Path) -> str:
 # -- in the child -------------------------------------------------------------------------------
 
 
-def _peak() -> int:
-    """Give the most memory since the last call of :func:`_forget_peak`, in bytes."""
+def peak() -> int:
+    """Give the most memory since the last call of :func:`forget_peak`, in bytes."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
@@ -163,21 +163,21 @@ def _peak() -> int:
     return int(line.split()[1]) << 10
 
 
-def _forget_peak() -> int:
+def forget_peak() -> int:
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return 1 << 62  # cannot be measured here
-    return _peak()
+    return peak()
 
 
 def _try(trial: Trial, rng: random.Random, folder: Path) -> str | None:
-    before = _forget_peak()
+    before = forget_peak()
     try:
         declared = trial(rng, folder)
     except BaseException:
         return traceback.format_exc()[-4000:]
-    taken, allowed = _peak() - before, 4 * declared + _MEMORY
+    taken, allowed = peak() - before, 4 * declared + _MEMORY
     if taken > allowed:
         return f"took {taken:,} bytes of memory; {allowed:,} are allowed ({declared:,} declared)"
     return None

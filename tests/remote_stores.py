@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def users(cache: Path) -> list[psutil.Process]:
     """Return the processes, other than this one, that have files of a cache open."""
     found = []
     for process in psutil.process_iter():
-        if process.pid == psutil.Process().pid:
+        if process.pid == os.getpid():
             continue
         try:
             paths = [file.path for file in process.open_files()] + process.cmdline()
@@ -133,5 +134,6 @@ def end_fetchers(cache: Path) -> None:
 
 def expect_nothing_left(cache: Path) -> None:
     """Expect that no process uses a cache any more, and that nothing half-written is left."""
-    wait_until(lambda: not users(cache))
+    # To ask takes as long as all processes have files; a fetcher ends two seconds after its use.
+    wait_until(lambda: not users(cache), every=0.1)
     assert not [path for path in cache.rglob("*") if path.suffix == ".tmp"]

@@ -32,11 +32,14 @@ def backends(*every_day: str, soak: tuple[str, ...]) -> list[Any]:
     return [*every_day, *(pytest.param(each, marks=pytest.mark.soak) for each in soak)]
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(
+    happened: Callable[[], bool], seconds: float = 30.0, *, every: float = 0.005
+) -> None:
+    """Ask, every few milliseconds, until it has happened; fail after some seconds."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ Every import counts: at the top of a module, in a function, for type checking al
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import itertools
 import subprocess
@@ -114,8 +115,13 @@ def modules(package: Path) -> Iterator[tuple[str, Path]]:
 
 def imports(path: Path) -> set[str]:
     """Every module, and every name of one, that a file imports."""
+    return imports_of(path.read_text("utf-8"), path)
+
+
+@functools.cache
+def imports_of(text: str, path: Path) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

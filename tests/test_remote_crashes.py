@@ -242,7 +242,7 @@ def test_a_fetcher_ends_with_a_training_that_is_killed(url: str, cache: Path) ->
         assert process.stdout.readline()
         assert len(fetchers(cache)) == 1
         process.kill()
-    wait_until(lambda: not fetchers(cache))
+    wait_until(lambda: not fetchers(cache), every=0.1)
 
 
 @pytest.mark.chaos
