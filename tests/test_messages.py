@@ -248,8 +248,10 @@ COPIES = {
 
 
 @pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("front", FRONTS)
-@pytest.mark.parametrize("kind", ["three threads", "two processes"])
+@pytest.mark.parametrize(
+    ("front", "kind"),
+    [*((front, "three threads") for front in FRONTS), (ZarrSequence, "two processes")],
+)
 def test_a_copy_goes_on_where_the_sequence_stood(
     split: Path, way: str, front: type[FrontEnd], kind: str
 ) -> None:
