@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# Imports the same zarrfeed as this process, without adding its folder to the path.
+# Imports the same zarrfeed as this process, without adding its folder to the path. What is imported
+# stays: to look through it for garbage, again and again, would take a tenth of the time.
 _START = """
-import sys
+import gc, sys
+gc.disable()
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("zarrfeed", sys.argv[2])
 sys.modules["zarrfeed"] = package = module_from_spec(spec)
 spec.loader.exec_module(package)
-import_module(sys.argv[1]).main(*sys.argv[3:])
+main = import_module(sys.argv[1]).main
+gc.freeze()
+gc.enable()
+main(*sys.argv[3:])
 """
 _PACKAGE = Path(__file__).with_name("__init__.py")
 

@@ -87,6 +87,8 @@ def _start(cache: Path) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=file,
             cwd="/",
+            # NumPy's linear algebra, which a fetcher does not use, would start threads that spin.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
         )
     # Takes note of its end, so that no dead process is left.
