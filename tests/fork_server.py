@@ -350,9 +350,6 @@ def main() -> None:
     """Import the modules that are named, then serve."""
     # Its memory pool starts a thread, and pandas, which Keras imports, does without.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
-    if os.environ["KERAS_BACKEND"] != "tensorflow":
-        # Each script that sets Keras' seed would import TensorFlow, to set its seed, too.
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]
     for module in sys.argv[2:]:
         import_module(module)
     if application := sys.modules.get(APPLICATION):

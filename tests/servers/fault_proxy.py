@@ -216,9 +216,10 @@ class FaultProxy:
             if rule.bytes_per_second:
                 await asyncio.sleep(len(block) / rule.bytes_per_second)
             stop = min([len(block), *(end - request.nbytes for end in ends)])
-            writer.write(_flipped(block[:stop], request, rule))
+            piece = _flipped(block[:stop], request, rule)
+            request.nbytes += stop  # who has received it may ask at once
+            writer.write(piece)
             await writer.drain()
-            request.nbytes += stop
             if request.nbytes == rule.cut_after:
                 return False
             if request.nbytes == rule.stall_after:
