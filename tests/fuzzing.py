@@ -151,9 +151,6 @@ def named_by(folder: Path) -> str:
     return board_in(own).place(0).reading.name if (own / "board").exists() else ""
 
 
-# -- in the child -------------------------------------------------------------------------------
-
-
 def peak() -> int:
     """Give the most memory since the last call of :func:`forget_peak`, in bytes."""
     status = Path("/proc/self/status")
@@ -164,11 +161,15 @@ def peak() -> int:
 
 
 def forget_peak() -> int:
+    """Begin a new peak, and give it; more than any where the system has none."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return 1 << 62  # cannot be measured here
     return peak()
+
+
+# -- in the child -------------------------------------------------------------------------------
 
 
 def _try(trial: Trial, rng: random.Random, folder: Path) -> str | None:

@@ -35,7 +35,7 @@ def backends(*every_day: str, soak: tuple[str, ...]) -> list[Any]:
 def wait_until(
     happened: Callable[[], bool], seconds: float = 30.0, *, every: float = 0.005
 ) -> None:
-    """Ask, every few milliseconds, until it has happened; fail after some seconds."""
+    """Ask, `every` so many seconds, until it has happened; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it never happened"

@@ -250,7 +250,11 @@ COPIES = {
 @pytest.mark.parametrize("way", COPIES)
 @pytest.mark.parametrize(
     ("front", "kind"),
-    [*((front, "three threads") for front in FRONTS), (ZarrSequence, "two processes")],
+    [
+        *((front, "three threads") for front in FRONTS),
+        (ZarrSequence, "two processes"),
+        pytest.param(FrontEnd, "two processes", marks=pytest.mark.soak),
+    ],
 )
 def test_a_copy_goes_on_where_the_sequence_stood(
     split: Path, way: str, front: type[FrontEnd], kind: str

@@ -23,12 +23,11 @@ _SERVER = """
 import json, logging, os, sys
 os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "0"  # every request must be signed by a known key
 from moto import backends
-from moto.backends import get_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 services = frozenset(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: services  # each request would look into the folder
-iam = get_backend("iam")["123456789012"]["aws"]
+iam = backends.get_backend("iam")["123456789012"]["aws"]
 iam.create_user("us-east-1", "tests")
 allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 iam.put_user_policy("tests", "all", json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
